@@ -1,0 +1,93 @@
+// reelspace.json: everything about a model that the runtime has to know, so that no code is written for a family.
+import { z } from 'zod';
+
+/** The manifest format that this version reads. A bundle with a higher one is refused. */
+export const manifestFormatVersion = 1;
+
+const positiveInt = z.int().min(1);
+const relativePath = z
+  .string()
+  .regex(/^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[\w.\-/]+$/, 'Expected a relative path inside the bundle')
+  .max(256);
+
+/** One causal state of a VAE graph: the latent-rate frames kept before one temporal convolution, zeros at the start. */
+const stateSchema = z.object({
+  channels: positiveInt,
+  /** Frames kept, at the latent frame rate. */
+  frames: positiveInt,
+  /** Height and width are those of the pixels divided by this. */
+  spatialDivisor: positiveInt,
+});
+
+/** A VAE graph that takes a clip chunk by chunk: inputs `state_in_<i>`, outputs `state_out_<i>`. */
+const streamingGraphSchema = z.object({
+  path: relativePath,
+  states: z.array(stateSchema).max(512),
+});
+
+/** What a denoiser graph may be given, beyond `latents` and `timestep`. */
+export const denoiserInputs = ['prompt_embeds', 'prompt_mask', 'condition_latents', 'condition_mask'] as const;
+
+/** What the channels of `condition_mask` say of a latent position. */
+export const conditionMaskChannels = ['keep', 'follow'] as const;
+
+/** What a bundle may be able to do; each is a way to fill the denoiser's inputs. */
+export const tasks = ['text', 'first-frame', 'last-frame', 'inpaint', 'restyle'] as const;
+
+export const manifestSchema = z.object({
+  formatVersion: z.literal(manifestFormatVersion),
+  name: z.string().regex(/^[a-z0-9][a-z0-9.-]{0,63}$/),
+  summary: z.string().max(500),
+  license: z.string().max(100),
+  source: z.string().max(500),
+  tasks: z.array(z.enum(tasks)).min(1),
+  latent: z.object({
+    channels: positiveInt,
+    /** Pixel frames a latent frame; a clip of T frames has (T - 1) / temporalCompression + 1 latent frames. */
+    temporalCompression: positiveInt,
+    /** Pixels a latent position, in height and in width. */
+    spatialCompression: positiveInt,
+    /** Width and height in pixels must be multiples of this. */
+    sizeMultiple: positiveInt,
+    /** Linear map from latents [C] to RGB in [-1, 1], row-major [C][3], and its bias [3]: cheap previews. */
+    rgb: z.object({ weights: z.array(z.array(z.number()).length(3)), bias: z.array(z.number()).length(3) }).optional(),
+  }),
+  defaults: z.object({
+    width: positiveInt,
+    height: positiveInt,
+    numFrames: positiveInt,
+    frameRate: z.number().positive(),
+    steps: positiveInt,
+    guidanceScale: z.number().min(0),
+    negativePrompt: z.string(),
+    strength: z.number().gt(0).max(1),
+  }),
+  /** Latent frames that the denoiser takes at a time, and how many of them neighbouring windows share. */
+  window: z.object({ latentFrames: positiveInt, overlap: z.int().min(0) }),
+  graphs: z.object({
+    textEncoder: z.object({ path: relativePath, maxTokens: positiveInt, padding: z.enum(['longest', 'max']) }),
+    denoiser: z.object({
+      path: relativePath,
+      inputs: z.array(z.enum(denoiserInputs)),
+      /** Meaning of each channel of `condition_mask`, in order. */
+      conditionMask: z.array(z.enum(conditionMaskChannels)).optional(),
+    }),
+    vaeEncoder: streamingGraphSchema,
+    vaeDecoder: streamingGraphSchema,
+  }),
+  files: z
+    .array(
+      z.object({
+        path: relativePath,
+        sizeBytes: z.int().min(0),
+        sha256: z.string().regex(/^[0-9a-f]{64}$/),
+      }),
+    )
+    .min(1),
+});
+
+/** A bundle's manifest, checked. */
+export type Manifest = z.infer<typeof manifestSchema>;
+export type StateSpec = z.infer<typeof stateSchema>;
+export type StreamingGraph = z.infer<typeof streamingGraphSchema>;
+export type Task = (typeof tasks)[number];

@@ -1,0 +1,70 @@
+// The contract of a loaded model: prompts, latents and pixels in and out, and nothing of onnxruntime.
+import type { Tensor } from '../tensor/tensor.js';
+import type { Manifest } from './manifest.js';
+
+/** Where networks run. */
+export const devices = ['cpu', 'webgpu', 'cuda', 'tensorrt', 'directml', 'coreml'] as const;
+export type Device = (typeof devices)[number];
+
+/** The device in use and the reason why. */
+export interface DeviceChoice {
+  readonly device: Device;
+  readonly reason: string;
+}
+
+/** Prompts as the denoiser reads them. */
+export interface PromptEmbeds {
+  /** [B, L, D]. */
+  readonly embeds: Tensor;
+  /** [B, L], 1 for a token and 0 for padding. */
+  readonly mask: Tensor;
+  /** Prompts that were longer than the text encoder reads, with what was cut off. */
+  readonly truncated: readonly { readonly prompt: string; readonly cut: string }[];
+}
+
+/** How a call waits and ends. */
+export interface CallOptions {
+  signal?: AbortSignal | undefined;
+  /** Higher runs first. Default 0. */
+  priority?: number | undefined;
+}
+
+/** What one denoiser call is given. Batch B of latents, prompt and conditions agree, or are 1 and repeated. */
+export interface DenoiserCall {
+  /** [B, C, t, h, w], as the scheduler scaled it. */
+  readonly latents: Tensor;
+  /** A number of the schedule's timesteps. */
+  readonly timestep: number;
+  readonly prompt: PromptEmbeds;
+  /** [B, C, t, h, w]: clean latents at the positions that the mask names, zeros elsewhere. */
+  readonly conditionLatents?: Tensor | undefined;
+  /** [B, M, t, h, w], one channel for each meaning in the manifest. */
+  readonly conditionMask?: Tensor | undefined;
+}
+
+/** How frames are cut up on their way through the VAE. */
+export interface VaeOptions extends CallOptions {
+  /** Side of a square tile in pixels, or 'auto': whole frames unless they are too large for memory. Default 'auto'. */
+  tileSize?: number | 'auto' | undefined;
+}
+
+/** A loaded bundle. */
+export interface Model {
+  readonly name: string;
+  /** Folder of the bundle. */
+  readonly path: string;
+  readonly manifest: Manifest;
+  /** Content of scheduler/scheduler_config.json. */
+  readonly schedulerConfig: Readonly<Record<string, unknown>>;
+  readonly device: DeviceChoice;
+  /** Returns embeddings of the prompts, padded to one length. */
+  encodePrompts(prompts: readonly string[], options?: CallOptions): Promise<PromptEmbeds>;
+  /** Yields the latents [1, C, n, h, w] of a clip whose pixels [1, 3, m, H, W] come in pieces of any length. */
+  encode(pixels: AsyncIterable<Tensor>, options?: VaeOptions): AsyncGenerator<Tensor>;
+  /** Yields the pixels [1, 3, m, H, W] of latents [1, C, n, h, w] that come in pieces of any length; buffers are the caller's. */
+  decode(latents: AsyncIterable<Tensor>, options?: VaeOptions): AsyncGenerator<Tensor>;
+  /** Returns the prediction [B, C, t, h, w]. */
+  denoise(call: DenoiserCall, options?: CallOptions): Promise<Tensor>;
+  /** Frees all networks. */
+  close(): Promise<void>;
+}
