@@ -1,0 +1,1 @@
+"""reel-tiny: the bundled model of reelspace, its data, training and export."""

@@ -1,0 +1,1 @@
+"""Training data: fetching, drawing, rendering."""

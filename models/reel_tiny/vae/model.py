@@ -1,0 +1,264 @@
+"""A causal 3D VAE that turns 4 frames of 8x8 pixels into 16 numbers.
+
+All work is done at a quarter of the frame rate and at most a quarter of the size; full-size pixels meet a
+rearrangement and one thin convolution. Encoder and decoder are each a linear map, closed-form from the principal
+components of 4x8x8 blocks, plus a network that starts at zero, so an untrained VAE is already a block transform codec.
+
+Inside, frames are stacked time-major in the batch axis: [t*B, C, h, w]. Convolutions over space are then plain 2-D
+ones and "one latent frame earlier" is a slice. Outside, everything is [B, C, T, H, W].
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+TEMPORAL = 4
+SPATIAL = 8
+LATENT_CHANNELS = 16
+STATE_FRAMES = 2
+# Heavy tails (edges, cuts) are squeezed by s*asinh(z/s); beyond this value the inverse would only amplify nonsense.
+SQUEEZE = 3.0
+SQUEEZE_LIMIT = 8.0
+
+
+@dataclass(frozen=True)
+class VaeConfig:
+    encoder_widths: tuple[int, int] = (96, 192)
+    encoder_depths: tuple[int, int] = (2, 3)
+    decoder_widths: tuple[int, int] = (128, 192)
+    decoder_depths: tuple[int, int] = (3, 4)
+    thin: int = 16
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict) -> "VaeConfig":
+        return VaeConfig(**{k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()})
+
+
+def fold_time(x: Tensor, patch: int = 1, frames: int = 1) -> Tensor:
+    """[B,C,T,H,W] as [T/frames*B, C*frames*patch*patch, H/patch, W/patch]."""
+    b, c, t, h, w = x.shape
+    x = x.reshape(b, c, t // frames, frames, h // patch, patch, w // patch, patch)
+    x = x.permute(2, 0, 1, 3, 5, 7, 4, 6)
+    return x.reshape(t // frames * b, c * frames * patch * patch, h // patch, w // patch)
+
+
+def unfold_time(x: Tensor, batch: int, channels: int, patch: int = 1, frames: int = 1) -> Tensor:
+    """The inverse of `fold_time`: [B, channels, T, H, W]."""
+    n, _, h, w = x.shape
+    x = x.reshape(n // batch, batch, channels, frames, patch, patch, h, w)
+    x = x.permute(1, 2, 0, 3, 6, 4, 7, 5)
+    return x.reshape(batch, channels, n // batch * frames, h * patch, w * patch)
+
+
+def squeeze_tails(x: Tensor) -> Tensor:
+    """s*asinh(x/s), in operations that every ONNX provider has."""
+    a = x.abs() / SQUEEZE
+    return torch.sign(x) * SQUEEZE * torch.log(a + torch.sqrt(a * a + 1))
+
+
+def stretch_tails(z: Tensor) -> Tensor:
+    """The inverse of `squeeze_tails`, clamped."""
+    e = torch.exp(z.clamp(-SQUEEZE_LIMIT, SQUEEZE_LIMIT) / SQUEEZE)
+    return (e - 1 / e) * (SQUEEZE / 2)
+
+
+class Norm(nn.Module):
+    """Root-mean-square norm over channels at each position: no statistic crosses time or space, so streaming is exact."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt((x * x).mean(1, keepdim=True) + 1e-6) * self.gain
+
+
+class CausalTime(nn.Module):
+    """Mixes each latent frame with the two before it.
+
+    What crosses time is normalised first: however violent a frame is, its echo in later frames stays bounded.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm = Norm(channels)
+        self.mix = nn.Conv2d(3 * channels, channels, 1)
+        nn.init.zeros_(self.mix.weight)
+        nn.init.zeros_(self.mix.bias)
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """x [t*B,C,h,w], state [2*B,C,h,w]: the mixed frames and the next state."""
+        batch = state.shape[0] // STATE_FRAMES
+        seen = torch.cat([state, self.norm(x)])
+        late, middle, early = seen[2 * batch :], seen[batch:-batch], seen[: -2 * batch]
+        return self.mix(torch.cat([late, middle, early], 1)), seen[-2 * batch :]
+
+
+class Block(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm = Norm(channels)
+        self.inner = nn.Conv2d(channels, channels, 3, padding=1)
+        self.time = CausalTime(channels)
+        self.outer = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        h = F.silu(self.inner(self.norm(x)))
+        mixed, state = self.time(h, state)
+        return x + self.outer(h + mixed), state
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """Size of one causal state: [B, channels, 2, H/divisor, W/divisor]."""
+
+    channels: int
+    divisor: int
+
+
+class Half(nn.Module):
+    """What encoder and decoder share: their states."""
+
+    state_specs: list[StateSpec]
+
+    def empty_states(self, batch: int, height: int, width: int, like: Tensor) -> list[Tensor]:
+        """Zeros for the pixel size height x width, in the outside layout."""
+        return [
+            like.new_zeros(batch, s.channels, STATE_FRAMES, height // s.divisor, width // s.divisor)
+            for s in self.state_specs
+        ]
+
+
+class Encoder(Half):
+    def __init__(self, config: VaeConfig):
+        super().__init__()
+        (c1, c2), (n1, n2) = config.encoder_widths, config.encoder_depths
+        self.linear = nn.Conv2d(3 * TEMPORAL * SPATIAL * SPATIAL, LATENT_CHANNELS, 1)
+        self.stem = nn.Conv2d(192, c1, 3, padding=1)
+        self.fine = nn.ModuleList(Block(c1) for _ in range(n1))
+        self.down = nn.Conv2d(4 * c1, c2, 1)
+        self.coarse = nn.ModuleList(Block(c2) for _ in range(n2))
+        self.norm = Norm(c2)
+        self.head = nn.Conv2d(c2, 2 * LATENT_CHANNELS, 1)
+        self.register_buffer("latent_mean", torch.zeros(LATENT_CHANNELS))
+        self.register_buffer("latent_std", torch.ones(LATENT_CHANNELS))
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        with torch.no_grad():
+            self.head.bias[LATENT_CHANNELS:] = -5.0
+        self.state_specs = [StateSpec(c1, 4)] * n1 + [StateSpec(c2, 8)] * n2
+
+    def posterior(self, pixels: Tensor, states: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Mean and log-variance [t*B,16,h,w] before normalisation, and the next states."""
+        batch = pixels.shape[0]
+        patches = fold_time(pixels, 4, TEMPORAL)
+        frames = patches.shape[0]
+        blocks = fold_time(patches.reshape(frames, 192, 1, *patches.shape[2:]), 2)
+        new_states = []
+
+        def run(block: Block, x: Tensor) -> Tensor:
+            x, state = block(x, fold_time(states[len(new_states)]))
+            new_states.append(unfold_time(state, batch, state.shape[1]))
+            return x
+
+        h = self.stem(patches)
+        for block in self.fine:
+            h = run(block, h)
+        h = self.down(fold_time(h.reshape(frames, h.shape[1], 1, *h.shape[2:]), 2))
+        for block in self.coarse:
+            h = run(block, h)
+        mean, log_variance = self.head(self.norm(h)).chunk(2, 1)
+        return squeeze_tails(self.linear(blocks) + mean), log_variance, new_states
+
+    def forward(self, pixels: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """Latents [B,16,T/4,H/8,W/8] of zero mean and unit variance, then the next states."""
+        mean, _, new_states = self.posterior(pixels, list(states))
+        mean = (mean - self.latent_mean[:, None, None]) / self.latent_std[:, None, None]
+        return unfold_time(mean, pixels.shape[0], LATENT_CHANNELS), *new_states
+
+
+class Decoder(Half):
+    def __init__(self, config: VaeConfig):
+        super().__init__()
+        (c1, c2), (n1, n2) = config.decoder_widths, config.decoder_depths
+        self.thin_channels = config.thin
+        self.linear = nn.Conv2d(LATENT_CHANNELS, 3 * TEMPORAL * SPATIAL * SPATIAL, 1)
+        self.stem = nn.Conv2d(LATENT_CHANNELS, c2, 3, padding=1)
+        self.coarse = nn.ModuleList(Block(c2) for _ in range(n2))
+        self.up = nn.Conv2d(c2, 4 * c1, 1)
+        self.fine = nn.ModuleList(Block(c1) for _ in range(n1))
+        self.spread = nn.Conv2d(c1, config.thin * TEMPORAL * 4, 3, padding=1)
+        self.paint = nn.Conv2d(config.thin, 12, 3, padding=1)
+        self.register_buffer("latent_mean", torch.zeros(LATENT_CHANNELS))
+        self.register_buffer("latent_std", torch.ones(LATENT_CHANNELS))
+        nn.init.zeros_(self.paint.weight)
+        nn.init.zeros_(self.paint.bias)
+        self.c1 = c1
+        self.state_specs = [StateSpec(c2, 8)] * n2 + [StateSpec(c1, 4)] * n1
+
+    def paint_frames(self, z: Tensor, batch: int, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Pixels [B,3,T,H,W] of latents [t*B,16,h,w] that are not normalised, and the next states."""
+        frames = z.shape[0]
+        new_states = []
+
+        def run(block: Block, x: Tensor) -> Tensor:
+            x, state = block(x, fold_time(states[len(new_states)]))
+            new_states.append(unfold_time(state, batch, state.shape[1]))
+            return x
+
+        h = self.stem(z)
+        for block in self.coarse:
+            h = run(block, h)
+        h = unfold_time(self.up(h), frames, self.c1, 2).reshape(frames, self.c1, h.shape[2] * 2, h.shape[3] * 2)
+        for block in self.fine:
+            h = run(block, h)
+        # A latent frame opens into its four frames here, still at half size: [T*B, thin, H/2, W/2].
+        h = F.silu(fold_time(unfold_time(self.spread(h), batch, self.thin_channels, 2, TEMPORAL)))
+        pixels = unfold_time(self.paint(h), batch, 3, 2)
+        return pixels + unfold_time(self.linear(stretch_tails(z)), batch, 3, SPATIAL, TEMPORAL), new_states
+
+    def forward(self, latents: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """Pixels [B,3,4t,8h,8w], about [-1,1] but not clamped, then the next states."""
+        z = fold_time(latents) * self.latent_std[:, None, None] + self.latent_mean[:, None, None]
+        pixels, new_states = self.paint_frames(z, latents.shape[0], list(states))
+        return pixels, *new_states
+
+
+class CausalVae(nn.Module):
+    """Encoder and decoder, and the frame rule: a clip of 4k+1 frames is k+1 latent frames."""
+
+    def __init__(self, config: VaeConfig = VaeConfig()):
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Latents [B,16,k+1,H/8,W/8] of pixels [B,3,4k+1,H,W] in [-1,1]: the posterior mean, unit variance."""
+        if pixels.shape[2] % TEMPORAL != 1:
+            raise ValueError(f"Expected pixels to have 4k+1 frames, got {pixels.shape[2]}. Drop or repeat frames.")
+        pixels = torch.cat([pixels[:, :, :1].expand(-1, -1, TEMPORAL - 1, -1, -1), pixels], 2)
+        states = self.encoder.empty_states(pixels.shape[0], *pixels.shape[3:], pixels)
+        return self.encoder(pixels, *states)[0]
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pixels [B,3,4k+1,H,W] of latents [B,16,k+1,H/8,W/8], not clamped."""
+        b, _, _, h, w = latents.shape
+        states = self.decoder.empty_states(b, h * SPATIAL, w * SPATIAL, latents)
+        return self.decoder(latents, *states)[0][:, :, TEMPORAL - 1 :]
+
+    @torch.no_grad()
+    def set_latent_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Makes the latents outside have zero mean and unit variance, given what they have inside."""
+        for half in (self.encoder, self.decoder):
+            half.latent_mean.copy_(mean)
+            half.latent_std.copy_(std)
