@@ -1,0 +1,67 @@
+// A clip restyled by a prompt: its structure is followed, its sound is kept.
+import { z } from 'zod';
+import { requireTask } from '../src/diffusion/conditions.js';
+import { sourceSize } from '../src/diffusion/geometry.js';
+import { frameRateOptions, prompt, samplingOptions, sizeOptions, vaeOptions } from '../src/diffusion/options.js';
+import { decodeFrames } from '../src/diffusion/output.js';
+import { definePipeline } from '../src/diffusion/pipeline.js';
+import { prepareSampling } from '../src/diffusion/prepare.js';
+import { sampleFromSource } from '../src/diffusion/sample.js';
+import { Source } from '../src/diffusion/source.js';
+import { probe } from '../src/media/probe.js';
+
+export const videoToVideo = definePipeline({
+  name: 'restyle',
+  summary: 'Restyle a clip by a prompt; its structure and its sound stay',
+  options: z.object({
+    input: z.string().min(1).meta({ positional: 0, inputFile: true }).describe('the clip or image to restyle'),
+    prompt: prompt.meta({ positional: 1 }),
+    strength: z
+      .number()
+      .gt(0)
+      .max(1)
+      .optional()
+      .describe('how much is made anew: near 0 the source, 1 only its structure (default: the model’s)'),
+    startSeconds: z.number().min(0).default(0).meta({ flag: 'start' }).describe('seconds into the source to start at'),
+    maxFrames: z
+      .int()
+      .min(1)
+      .optional()
+      .meta({ flag: 'frames' })
+      .describe('frames at most (default: the whole source)'),
+    ...sizeOptions,
+    ...frameRateOptions,
+    ...samplingOptions,
+    ...vaeOptions,
+  }),
+  async run(model, options, context) {
+    const { manifest } = model;
+    const info = await probe(options.input, { signal: context.signal });
+    const size = sourceSize(manifest, info, options);
+    const frameRate = options.frameRate ?? info.frameRate ?? manifest.defaults.frameRate;
+    const strength = options.strength ?? manifest.defaults.strength;
+    const follows = manifest.tasks.includes('restyle');
+    if (!follows && strength === 1) requireTask(manifest, 'restyle');
+    const prepared = await prepareSampling(model, { ...options, strength }, [{ text: options.prompt }], context);
+    const source = new Source(options.input, { ...options, ...size, frameRate });
+    const latents = sampleFromSource(prepared.sampling, source.latents(model, context), follows, context);
+    return {
+      ...size,
+      frameRate,
+      numFrames: undefined,
+      frames: decodeFrames(model, latents, context, { tileSize: options.tileSize, limit: () => source.numFrames }),
+      settings: {
+        pipeline: 'restyle',
+        prompt: options.prompt,
+        strength,
+        startSeconds: options.startSeconds,
+        ...(options.maxFrames === undefined ? {} : { maxFrames: options.maxFrames }),
+        ...size,
+        frameRate,
+        ...prepared.settings,
+      },
+      audio: info.hasAudio ? { path: options.input, startSeconds: options.startSeconds } : undefined,
+      warnings: prepared.warnings,
+    };
+  },
+});

@@ -1,0 +1,93 @@
+// The options that pipelines share. One schema makes the CLI's flags, the HTTP validation and the docs.
+import { z } from 'zod';
+import { schedulerNames } from '../schedulers/create-scheduler.js';
+
+declare module 'zod' {
+  interface GlobalMeta {
+    /** The option's name on the command line, where it differs from the schema's. */
+    flag?: string;
+    /** Marks an argument that is given without a flag: its place, from 0 on; all further ones for 'rest'. */
+    positional?: number | 'rest';
+    /** Marks a path of a file that is read. */
+    inputFile?: boolean;
+  }
+}
+
+const share = z.number().min(0).max(1);
+
+/** Largest side of a clip in pixels; larger ones would not fit a network's memory anyway. */
+export const maxSide = 8192;
+
+export const prompt = z.string().max(100_000).describe('what the clip shows');
+
+/** Size in pixels; the model's multiple is checked when the model is known. */
+export const sizeOptions = {
+  width: z
+    .int()
+    .min(1)
+    .max(maxSide)
+    .optional()
+    .describe('width in pixels (default: the model’s, or the source’s shape)'),
+  height: z.int().min(1).max(maxSide).optional().describe('height in pixels'),
+};
+
+export const lengthOptions = {
+  numFrames: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .optional()
+    .meta({ flag: 'frames' })
+    .describe('number of frames, one more than a multiple of the model’s temporal compression'),
+};
+
+export const frameRateOptions = {
+  frameRate: z.number().positive().max(240).optional().meta({ flag: 'fps' }).describe('frames per second'),
+};
+
+export const samplingOptions = {
+  negativePrompt: z
+    .string()
+    .max(100_000)
+    .optional()
+    .meta({ flag: 'negative' })
+    .describe('what the clip should not show'),
+  steps: z.int().min(1).max(1000).optional().describe('denoising steps'),
+  guidanceScale: z
+    .number()
+    .min(0)
+    .max(100)
+    .optional()
+    .meta({ flag: 'guidance' })
+    .describe('how strongly the prompt is followed; 1 or less: no guidance'),
+  guidanceRescale: share
+    .default(0)
+    .meta({ flag: 'guidance-rescale' })
+    .describe('share by which guided contrast is brought back'),
+  guidanceStart: share.default(0).meta({ flag: 'guidance-start' }).describe('share of the steps before guidance is on'),
+  guidanceEnd: share.default(1).meta({ flag: 'guidance-end' }).describe('share of the steps after which it is off'),
+  seed: z
+    .int()
+    .min(0)
+    .max(Number.MAX_SAFE_INTEGER)
+    .optional()
+    .describe('seed of the noise (default: drawn, and reported)'),
+  scheduler: z.enum(schedulerNames).optional().describe('sampler (default: the model’s own)'),
+  windows: z
+    .enum(['stream', 'joint'])
+    .default('stream')
+    .describe('long clips: one window after the other in bounded memory, or all blended at every step'),
+};
+
+export const vaeOptions = {
+  tileSize: z
+    .int()
+    .min(64)
+    .max(maxSide)
+    .optional()
+    .meta({ flag: 'tile' })
+    .describe('side in pixels of the tiles that frames are cut into (default: whole frames while they fit memory)'),
+};
+
+/** Options of a run's samplers, as the shared schemas leave them. */
+export type SamplingOptions = z.output<z.ZodObject<typeof samplingOptions>>;

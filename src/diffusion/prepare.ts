@@ -1,0 +1,83 @@
+// From options to a sampling: the model's defaults filled in, prompts read, the scheduler chosen, the seed drawn.
+import { randomInt } from 'node:crypto';
+import type { Model, PromptEmbeds } from '../networks/model.js';
+import { createScheduler, withScheduler } from '../schedulers/create-scheduler.js';
+import type { SamplingOptions } from './options.js';
+import type { RunContext } from './progress.js';
+import type { Sampling, TimedPrompt } from './sample.js';
+
+/** A sampling with what is to be told about it. */
+export interface Prepared {
+  readonly sampling: Sampling;
+  /** The options as they were resolved, for the file's settings. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly warnings: readonly string[];
+}
+
+/** Returns what a run needs, from its options. Several prompts are given weights along time by the caller. */
+export async function prepareSampling(
+  model: Model,
+  options: SamplingOptions & { strength?: number | undefined },
+  prompts: readonly { readonly text: string; readonly weights?: Float32Array | undefined }[],
+  context: RunContext,
+): Promise<Prepared> {
+  const { defaults } = model.manifest;
+  const negativePrompt = options.negativePrompt ?? defaults.negativePrompt;
+  const steps = options.steps ?? defaults.steps;
+  const guidanceScale = options.guidanceScale ?? defaults.guidanceScale;
+  const seed = options.seed ?? randomInt(2 ** 32);
+  const strength = options.strength ?? 1;
+  const scheduler =
+    options.scheduler === undefined
+      ? createScheduler(model.schedulerConfig)
+      : withScheduler(model.schedulerConfig, options.scheduler);
+  const texts = [...prompts.map((prompt) => prompt.text), negativePrompt];
+  const encode = () => model.encodePrompts(texts, { signal: context.signal, priority: context.priority });
+  const embeds = await (context.clock === undefined ? encode() : context.clock.time('prompt', encode));
+  context.onProgress?.({ stage: 'prompt', done: texts.length, total: texts.length });
+  const timed: TimedPrompt[] = prompts.map(({ weights }, index) => ({ prompt: rowOf(embeds, index), weights }));
+  return {
+    sampling: {
+      model,
+      scheduler,
+      steps,
+      strength,
+      guidance: {
+        scale: guidanceScale,
+        rescale: options.guidanceRescale,
+        start: options.guidanceStart,
+        end: options.guidanceEnd,
+      },
+      seed,
+      prompts: timed,
+      negative: rowOf(embeds, prompts.length),
+      windows: options.windows,
+    },
+    settings: {
+      model: model.name,
+      seed,
+      steps,
+      guidanceScale,
+      guidanceRescale: options.guidanceRescale,
+      guidanceStart: options.guidanceStart,
+      guidanceEnd: options.guidanceEnd,
+      negativePrompt,
+      windows: options.windows,
+      ...(options.scheduler === undefined ? {} : { scheduler: options.scheduler }),
+    },
+    warnings: embeds.truncated.map(
+      ({ prompt, cut }) =>
+        `The prompt "${prompt.slice(0, 40)}…" is longer than the model reads; it left out "${cut.slice(0, 80)}".`,
+    ),
+  };
+}
+
+function rowOf({ embeds, mask }: PromptEmbeds, row: number): PromptEmbeds {
+  const [, tokens = 0, width = 0] = embeds.shape;
+  const size = tokens * width;
+  return {
+    embeds: { data: embeds.data.subarray(row * size, (row + 1) * size), shape: [1, tokens, width] },
+    mask: { data: mask.data.subarray(row * tokens, (row + 1) * tokens), shape: [1, tokens] },
+    truncated: [],
+  };
+}

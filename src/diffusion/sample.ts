@@ -1,0 +1,291 @@
+// Latents of a clip of any length: windows one after the other (bounded memory) or all at every step (joint).
+import { expected, InvalidOptionError, throwIfCancelled } from '../errors.js';
+import { previewFrame } from '../networks/latent-preview.js';
+import type { Model, PromptEmbeds } from '../networks/model.js';
+import type { Schedule, Scheduler } from '../schedulers/scheduler.js';
+import { combine } from '../tensor/math.js';
+import { TorchRandom } from '../tensor/random.js';
+import { axis, concat, lengthOf, sizeOf, slice, type Tensor } from '../tensor/tensor.js';
+import { buildCondition, type Condition, constrainTo, type Known, keepFrames, sliceKnown } from './conditions.js';
+import { denoise, type Predict } from './denoise.js';
+import { type Guidance, guide, isGuided } from './guidance.js';
+import type { RunContext } from './progress.js';
+import { addWeighted, divideFrames, jointPredict, planWindows, type Window } from './windows.js';
+
+/** A prompt and how much it counts at each latent frame. */
+export interface TimedPrompt {
+  readonly prompt: PromptEmbeds;
+  /** One weight for each latent frame of the whole clip; those of all prompts sum to 1. Undefined counts as 1 everywhere. */
+  readonly weights?: Float32Array | undefined;
+}
+
+/** What a clip's latents are made from. */
+export interface Sampling {
+  readonly model: Model;
+  readonly scheduler: Scheduler;
+  readonly steps: number;
+  /** Below 1, the run starts from the source noised to that share of the schedule. */
+  readonly strength: number;
+  readonly guidance: Guidance;
+  readonly seed: number;
+  readonly prompts: readonly TimedPrompt[];
+  readonly negative: PromptEmbeds;
+  /** 'stream' makes one window after the other and holds one; 'joint' blends all windows at every step. */
+  readonly windows: 'stream' | 'joint';
+}
+
+/** One stretch of latents to make, and what is known about it. */
+interface Stretch extends Window {
+  /** [1, C, t, h, w]. */
+  readonly shape: readonly number[];
+  readonly noise: Tensor;
+  readonly random: TorchRandom;
+  /** Latents to start from when strength is below 1. */
+  readonly source?: Tensor | undefined;
+  /** A source clip whose structure is followed. */
+  readonly follow?: Tensor | undefined;
+  readonly known?: Known | undefined;
+}
+
+/** What a clip starts from besides noise; each spans the whole clip. */
+export interface Start {
+  readonly source?: Tensor | undefined;
+  readonly follow?: Tensor | undefined;
+  readonly known?: Known | undefined;
+  /** Noise to start from instead of the seed's. */
+  readonly noise?: Tensor | undefined;
+}
+
+/** Yields the latents of a clip of `shape` [1, C, t, h, w] in pieces along time. */
+export async function* sampleLatents(
+  sampling: Sampling,
+  shape: readonly number[],
+  start: Start,
+  context: RunContext,
+): AsyncGenerator<Tensor> {
+  const total = shape[axis.time] as number;
+  const windows = clipWindows(sampling.model, total);
+  if (sampling.windows === 'joint' || windows.length === 1) {
+    const random = new TorchRandom(sampling.seed);
+    const noise = start.noise ?? random.normal(shape);
+    yield await sampleStretch(
+      sampling,
+      { start: 0, end: total, shape, noise, random, ...omitNoise(start) },
+      windows,
+      context,
+    );
+    return;
+  }
+  const pieces = windows.map((window) => ({ window, ...sliceStart(start, window) }));
+  yield* sampleStream(sampling, shape, fromArray(pieces), context);
+}
+
+/** Yields the restyled latents of a source clip whose latents [1, C, n, h, w] come in pieces; holds about two windows.
+ * The source is followed where the model can, and started from where strength is below 1. */
+export async function* sampleFromSource(
+  sampling: Sampling,
+  source: AsyncIterable<Tensor>,
+  follows: boolean,
+  context: RunContext,
+): AsyncGenerator<Tensor> {
+  const { latentFrames, overlap } = sampling.model.manifest.window;
+  if (sampling.windows === 'joint') {
+    const pieces: Tensor[] = [];
+    for await (const piece of source) pieces.push(piece);
+    const whole = concat(pieces, axis.time);
+    yield* sampleLatents(sampling, whole.shape, { source: whole, follow: follows ? whole : undefined }, context);
+    return;
+  }
+  yield* sampleStream(sampling, undefined, sourceWindows(source, latentFrames, overlap, follows), context);
+}
+
+interface StreamPiece extends Start {
+  readonly window: Window;
+}
+
+/** Makes windows in turn; each keeps the frames that it shares with the one before. */
+async function* sampleStream(
+  sampling: Sampling,
+  shape: readonly number[] | undefined,
+  pieces: AsyncIterable<StreamPiece>,
+  context: RunContext,
+): AsyncGenerator<Tensor> {
+  let previous: { window: Window; latents: Tensor } | undefined;
+  let index = 0;
+  for await (const { window, source, follow, known, noise } of pieces) {
+    throwIfCancelled(context.signal);
+    const random = new TorchRandom(sampling.seed + index);
+    const base = shape ?? (source as Tensor).shape;
+    const windowShape = base.with(axis.time, window.end - window.start);
+    let kept = known;
+    let shared = 0;
+    if (previous !== undefined) {
+      shared = previous.window.end - window.start;
+      const frames = lengthOf(previous.latents, axis.time);
+      kept = keepFrames(known, windowShape, slice(previous.latents, axis.time, frames - shared, frames), 0);
+    }
+    const stretch = {
+      ...window,
+      shape: windowShape,
+      noise: noise ?? random.normal(windowShape),
+      random,
+      source,
+      follow,
+      known: kept,
+    };
+    const latents = await sampleStretch(sampling, stretch, [{ start: 0, end: window.end - window.start }], context);
+    yield slice(latents, axis.time, shared, lengthOf(latents, axis.time));
+    previous = { window, latents };
+    index++;
+  }
+}
+
+/** Makes one stretch at once; with several windows, blended at every step. */
+async function sampleStretch(
+  sampling: Sampling,
+  stretch: Stretch,
+  windows: readonly Window[],
+  context: RunContext,
+): Promise<Tensor> {
+  const { model, scheduler, steps } = sampling;
+  const strength = stretch.source === undefined ? 1 : sampling.strength;
+  const schedule = scheduler.schedule({ steps, strength, sequenceLength: sizeOf(stretch.shape.slice(2)) });
+  const { known, noise } = stretch;
+  let latents = startLatents(schedule, stretch, strength);
+  const constrain = known === undefined ? undefined : constrainTo(known, schedule, noise);
+  if (constrain !== undefined) latents = constrain(latents, 0);
+  const predict = createPredict(sampling, stretch, windows, schedule.timesteps.length, context);
+  for await (const state of denoise({
+    predict,
+    schedule,
+    latents,
+    noise: stretch.random,
+    constrain,
+    signal: context.signal,
+  })) {
+    latents = state.latents;
+    const { denoised } = state;
+    context.onProgress?.({
+      stage: 'denoise',
+      done: state.call,
+      total: state.calls,
+      preview: () => previewFrame(model.manifest, denoised),
+    });
+  }
+  return latents;
+}
+
+function startLatents(schedule: Schedule, stretch: Stretch, strength: number): Tensor {
+  if (stretch.source !== undefined && strength < 1) return schedule.addNoise(stretch.source, stretch.noise, 0);
+  return combine(schedule.initNoiseSigma, stretch.noise, 0, stretch.noise);
+}
+
+/** Returns the prediction over a stretch: guided, blended over windows, and over prompts that change with time. */
+function createPredict(
+  sampling: Sampling,
+  stretch: Stretch,
+  windows: readonly Window[],
+  calls: number,
+  context: RunContext,
+): Predict {
+  const { model, guidance, negative } = sampling;
+  const inWindow = async (window: Window, latents: Tensor, timestep: number, call: number): Promise<Tensor> => {
+    const known = stretch.known === undefined ? undefined : sliceKnown(stretch.known, window.start, window.end);
+    const follow =
+      stretch.follow === undefined ? undefined : slice(stretch.follow, axis.time, window.start, window.end);
+    const condition = buildCondition(model.manifest, known, follow);
+    const predict = (prompt: PromptEmbeds) => run(model, { latents, timestep, prompt, ...condition }, context);
+    const conditional = await blendPrompts(sampling.prompts, stretch.start + window.start, latents, predict);
+    if (!isGuided(guidance, call, calls)) return conditional;
+    return guide(conditional, await predict(negative), guidance);
+  };
+  if (windows.length > 1) return jointPredict(windows, inWindow);
+  return (latents, timestep, call) =>
+    inWindow({ start: 0, end: lengthOf(latents, axis.time) }, latents, timestep, call);
+}
+
+function run(
+  model: Model,
+  call: { latents: Tensor; timestep: number; prompt: PromptEmbeds } & Partial<Condition>,
+  context: RunContext,
+): Promise<Tensor> {
+  const work = () => model.denoise(call, { signal: context.signal, priority: context.priority });
+  return context.clock === undefined ? work() : context.clock.time('denoise', work);
+}
+
+/** Blends one prediction a prompt by the prompts' weights at each latent frame; prompts that don't count here are not run. */
+async function blendPrompts(
+  prompts: readonly TimedPrompt[],
+  start: number,
+  latents: Tensor,
+  predict: (prompt: PromptEmbeds) => Promise<Tensor>,
+): Promise<Tensor> {
+  const frames = lengthOf(latents, axis.time);
+  const [only] = prompts;
+  if (only === undefined) throw new InvalidOptionError(expected('prompts', 'at least one', 0));
+  if (prompts.length === 1) return predict(only.prompt);
+  const sum = { data: new Float32Array(latents.data.length), shape: latents.shape };
+  const total = new Float32Array(frames);
+  for (const { prompt, weights } of prompts) {
+    const here = weights?.subarray(start, start + frames) ?? new Float32Array(frames).fill(1);
+    if (here.some((weight) => weight > 0)) addWeighted(sum, total, await predict(prompt), 0, here);
+  }
+  divideFrames(sum, total);
+  return sum;
+}
+
+function clipWindows(model: Model, total: number): Window[] {
+  const { latentFrames, overlap } = model.manifest.window;
+  return planWindows(total, latentFrames, overlap);
+}
+
+function omitNoise(start: Start): Omit<Start, 'noise'> {
+  return { source: start.source, follow: start.follow, known: start.known };
+}
+
+function sliceStart(start: Start, { start: from, end }: Window): Start {
+  const cut = (tensor: Tensor | undefined) => (tensor === undefined ? undefined : slice(tensor, axis.time, from, end));
+  return {
+    source: cut(start.source),
+    follow: cut(start.follow),
+    noise: cut(start.noise),
+    known: start.known === undefined ? undefined : sliceKnown(start.known, from, end),
+  };
+}
+
+/** Cuts a source of unknown length into windows as planWindows would, holding no more than one window and one piece. */
+async function* sourceWindows(
+  source: AsyncIterable<Tensor>,
+  length: number,
+  overlap: number,
+  follows: boolean,
+): AsyncGenerator<StreamPiece> {
+  let held: Tensor | undefined;
+  let heldStart = 0;
+  let emittedEnd = 0;
+  const piece = (start: number, end: number): StreamPiece => {
+    const latents = slice(held as Tensor, axis.time, start - heldStart, end - heldStart);
+    emittedEnd = end;
+    return { window: { start, end }, source: latents, follow: follows ? latents : undefined };
+  };
+  for await (const part of source) {
+    held = held === undefined ? part : concat([held, part], axis.time);
+    for (;;) {
+      const start = emittedEnd === 0 ? 0 : emittedEnd - overlap;
+      const end = heldStart + lengthOf(held, axis.time);
+      if (end < start + length) break;
+      yield piece(start, start + length);
+      // The last window may have to start up to a window's length before the end.
+      const keepFrom = Math.max(heldStart, emittedEnd - length);
+      held = slice(held, axis.time, keepFrom - heldStart, lengthOf(held, axis.time));
+      heldStart = keepFrom;
+    }
+  }
+  if (held === undefined) return;
+  const end = heldStart + lengthOf(held, axis.time);
+  if (end > emittedEnd) yield piece(Math.max(0, end - length), end);
+}
+
+async function* fromArray<T>(items: readonly T[]): AsyncGenerator<T> {
+  yield* items;
+}

@@ -1,0 +1,80 @@
+// A source file on its way into the VAE: frames of the wanted size and rate, padded to a length that the VAE takes.
+import { MediaError } from '../errors.js';
+import type { Frame } from '../media/frame.js';
+import { framesToPixels } from '../media/pixels.js';
+import { readFrames } from '../media/read-frames.js';
+import type { Model } from '../networks/model.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { Size } from './geometry.js';
+import { type RunContext, timeEach } from './progress.js';
+
+/** How a source is read. */
+export interface SourceOptions extends Size {
+  readonly frameRate?: number | undefined;
+  readonly startSeconds?: number | undefined;
+  readonly maxFrames?: number | undefined;
+  readonly tileSize?: number | undefined;
+}
+
+/** A source clip that is read once, as latents. */
+export class Source {
+  /** Frames read so far; all of them once the latents have ended. */
+  numFrames = 0;
+  private readonly path: string;
+  private readonly options: SourceOptions;
+  /** Given each frame as it is read. */
+  private readonly onFrame: ((frame: Frame) => void) | undefined;
+
+  constructor(path: string, options: SourceOptions, onFrame?: (frame: Frame) => void) {
+    this.path = path;
+    this.options = options;
+    this.onFrame = onFrame;
+  }
+
+  /** Yields the source's latents [1, C, n, h, w]. The last frame is repeated up to the next length that the VAE takes. */
+  async *latents(model: Model, context: RunContext, expectedFrames?: number): AsyncGenerator<Tensor> {
+    const encoded = model.encode(this.pixels(model.manifest.latent.temporalCompression, context), {
+      signal: context.signal,
+      priority: context.priority,
+      tileSize: this.options.tileSize,
+    });
+    for await (const latents of timeEach(context.clock, 'encode', encoded)) {
+      context.onProgress?.({ stage: 'encode', done: this.numFrames, total: expectedFrames });
+      yield latents;
+    }
+  }
+
+  private async *pixels(compression: number, context: RunContext): AsyncGenerator<Tensor> {
+    const { width, height, frameRate, startSeconds, maxFrames } = this.options;
+    const frames = readFrames(this.path, {
+      width,
+      height,
+      fit: 'cover',
+      frameRate,
+      startSeconds,
+      maxFrames,
+      signal: context.signal,
+    });
+    let group: Frame[] = [];
+    let last: Frame | undefined;
+    for await (const frame of frames) {
+      this.onFrame?.(frame);
+      this.numFrames++;
+      last = frame;
+      group.push(frame);
+      if (this.numFrames === 1 || group.length === compression) {
+        yield framesToPixels(group);
+        group = [];
+      }
+    }
+    if (last === undefined) {
+      throw new MediaError(
+        `Expected at least one frame in ${this.path}, got none. Check that it is a video or an image.`,
+      );
+    }
+    if (group.length > 0) {
+      while (group.length < compression) group.push(last);
+      yield framesToPixels(group);
+    }
+  }
+}

@@ -1,0 +1,20 @@
+// A clip on its way to a file: frames as they are made, and what belongs in the file beside them.
+import type { Frame } from './frame.js';
+
+/** Frames and what a player and a reader need to know about them. */
+export interface Clip {
+  readonly width: number;
+  readonly height: number;
+  /** Frames per second. */
+  readonly frameRate: number;
+  /** How many frames there will be; undefined while the source's length is unknown. */
+  readonly numFrames: number | undefined;
+  /** The frames in order; can be read once. Leaving the loop early ends the run. */
+  readonly frames: AsyncIterable<Frame>;
+  /** What was asked for: pipeline, model, prompt, seed and every option, as it goes into the file. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** File whose sound goes with the clip, if any, and where in it the clip starts. */
+  readonly audio?: { readonly path: string; readonly startSeconds: number } | undefined;
+  /** What the user should know: cut prompts and the like. */
+  readonly warnings: readonly string[];
+}
