@@ -1,0 +1,89 @@
+// Element-wise arithmetic of tensors. Sums run in double precision; results are stored as float32.
+import { expected, InvalidOptionError } from '../errors.js';
+import { createTensor, lengthOf, sameShape, type Tensor } from './tensor.js';
+
+/**
+ * Returns a·x + b·y, written into `out` where given (which may be x or y) and into a new tensor otherwise.
+ * Throws InvalidOptionError when shapes differ.
+ */
+export function combine(a: number, x: Tensor, b: number, y: Tensor, out: Tensor = createTensor(x.shape)): Tensor {
+  assertSameShape(x, y);
+  assertSameShape(x, out);
+  const { data: xs } = x;
+  const { data: ys } = y;
+  const { data: result } = out;
+  for (let i = 0; i < result.length; i++) result[i] = a * (xs[i] as number) + b * (ys[i] as number);
+  return out;
+}
+
+/** Returns a·x (new tensor). */
+export function scale(a: number, x: Tensor): Tensor {
+  const result = createTensor(x.shape);
+  for (let i = 0; i < result.data.length; i++) result.data[i] = a * (x.data[i] as number);
+  return result;
+}
+
+/** Returns the straight-line blend (new tensor): `from` at amount 0, `to` at amount 1. */
+export function lerp(from: Tensor, to: Tensor, amount: number): Tensor {
+  return combine(1 - amount, from, amount, to);
+}
+
+/** Above this cosine two directions count as parallel, where the formula below would divide by almost nothing. */
+const parallelCosine = 0.9995;
+
+/**
+ * Returns the blend along the arc between the two (new tensor), each batch entry taken as one vector, so that normal noise
+ * stays of unit variance. Nearly parallel, opposite or zero vectors are blended on the straight line.
+ * Source: K. Shoemake, "Animating rotation with quaternion curves" (SIGGRAPH 1985).
+ */
+export function slerp(from: Tensor, to: Tensor, amount: number): Tensor {
+  assertSameShape(from, to);
+  const result = createTensor(from.shape);
+  const batch = lengthOf(from, 0);
+  const size = from.data.length / batch;
+  for (let start = 0; start < result.data.length; start += size) {
+    const [a, b] = arcWeights(from.data.subarray(start, start + size), to.data.subarray(start, start + size), amount);
+    for (let i = start; i < start + size; i++) {
+      result.data[i] = a * (from.data[i] as number) + b * (to.data[i] as number);
+    }
+  }
+  return result;
+}
+
+function arcWeights(from: Float32Array, to: Float32Array, amount: number): [number, number] {
+  let dot = 0;
+  let fromSquare = 0;
+  let toSquare = 0;
+  for (let i = 0; i < from.length; i++) {
+    const a = from[i] as number;
+    const b = to[i] as number;
+    dot += a * b;
+    fromSquare += a * a;
+    toSquare += b * b;
+  }
+  const cosine = dot / Math.sqrt(fromSquare * toSquare);
+  if (!(Math.abs(cosine) <= parallelCosine)) return [1 - amount, amount];
+  const angle = Math.acos(cosine);
+  return [Math.sin((1 - amount) * angle) / Math.sin(angle), Math.sin(amount * angle) / Math.sin(angle)];
+}
+
+/** Returns the mean of all elements; NaN for none. */
+export function mean(x: Tensor): number {
+  let sum = 0;
+  for (const value of x.data) sum += value;
+  return sum / x.data.length;
+}
+
+/** Returns the unbiased standard deviation of all elements (divided by n - 1, as torch.std); NaN for fewer than two. */
+export function standardDeviation(x: Tensor): number {
+  const centre = mean(x);
+  let sum = 0;
+  for (const value of x.data) sum += (value - centre) ** 2;
+  return Math.sqrt(sum / (x.data.length - 1));
+}
+
+function assertSameShape(x: Tensor, y: Tensor): void {
+  if (!sameShape(x.shape, y.shape)) {
+    throw new InvalidOptionError(expected('shape of the other tensor', `[${x.shape.join(', ')}]`, [...y.shape]));
+  }
+}
