@@ -1,0 +1,140 @@
+// What a media file holds, told by ffmpeg itself: ffmpeg-static and the other npm packages bring no ffprobe.
+import { FfmpegError, MediaError } from '../errors.js';
+import { runFfmpeg } from './command.js';
+import { readFailure } from './failures.js';
+import { isWithinLimits, maxPixels, sizeLimit } from './frame.js';
+import { detectMediaKind } from './media-kind.js';
+import { probeStill } from './still.js';
+
+/** What a media file holds. */
+export interface MediaInfo {
+  /** Size as displayed: rotation applied, pixels made square. */
+  width: number;
+  height: number;
+  /** Size as stored. */
+  codedWidth: number;
+  codedHeight: number;
+  /** Degrees clockwise by which the stored picture is turned for display: 0, 90, 180 or 270. */
+  rotation: number;
+  /** Frames a second, on average when they vary. 1 for a still image. */
+  frameRate: number;
+  /** Of the longest stream, sound included. Undefined when the file doesn't say; 0 for a still image. */
+  durationSeconds: number | undefined;
+  hasAudio: boolean;
+  /** ffmpeg's name of the first sound codec, such as `aac`. */
+  audioCodec: string | undefined;
+  isStill: boolean;
+  hasAlpha: boolean;
+  /** ffmpeg's name of the picture codec, such as `h264`, or the format of an image. */
+  codec: string;
+  /** YUV matrix as tagged, such as `bt709`. Undefined when untagged or RGB. */
+  colorMatrix: string | undefined;
+}
+
+/** Returns what a media file holds. Throws MediaError when it can't be read or is larger than we take. */
+export async function probe(path: string, options: { signal?: AbortSignal | undefined } = {}): Promise<MediaInfo> {
+  const kind = await detectMediaKind(path);
+  return kind === 'stream' ? probeStream(path, options.signal) : probeStill(path);
+}
+
+async function probeStream(path: string, signal: AbortSignal | undefined): Promise<MediaInfo> {
+  // Decoding one frame proves that there is one, and framecrc's header gives its size after rotation.
+  const text = await runFfmpeg({
+    inputs: [{ source: path, options: ['-max_pixels', String(maxPixels)] }],
+    options: ['-map', '0:V:0', '-frames:v', '1', '-f', 'framecrc'],
+    output: 'pipe:1',
+    logLevel: 'info',
+    signal,
+  }).catch((error: unknown) => {
+    if (error instanceof FfmpegError) {
+      checkLimits(path, codedSize(error.stderrTail));
+      throw readFailure(path, error);
+    }
+    throw error;
+  });
+  const description = text.stderr.split(/^Stream mapping:/m)[0] ?? '';
+  checkLimits(path, codedSize(description));
+  return describeStream(path, description, text.stdout);
+}
+
+function describeStream(path: string, description: string, firstFrame: string): MediaInfo {
+  const video = videoLine(description);
+  const coded = codedSize(description);
+  const dimensions = /^#dimensions 0: (\d+)x(\d+)$/m.exec(firstFrame);
+  if (video === undefined || coded === undefined || dimensions === null || !/^0,/m.test(firstFrame)) {
+    throw new MediaError(`Expected ${path} to hold at least one picture, got none. Check that the file is whole.`);
+  }
+  const [, numerator = '0', denominator = '0'] = /^#sar 0: (\d+)\/(\d+)$/m.exec(firstFrame) ?? [];
+  const sampleAspect = Number(numerator) > 0 && Number(denominator) > 0 ? Number(numerator) / Number(denominator) : 1;
+  const width = Math.max(1, Math.round(Number(dimensions[1]) * sampleAspect));
+  const height = Number(dimensions[2]);
+  checkLimits(path, { width, height });
+
+  const [, codec = 'unknown'] = /Video: (\w+)/.exec(video) ?? [];
+  const [, pixelFormat = '', details = ''] = /^[^,]*(?:\([^)]*\))?[^,]*, (\w+)(?:\(([^)]*)\))?/.exec(video) ?? [];
+  const audio = /^ *Stream #0:\d+.*?: Audio: (\w+)/m.exec(description);
+  const isStill = codec === 'bmp';
+  return {
+    width,
+    height,
+    codedWidth: coded.width,
+    codedHeight: coded.height,
+    rotation: rotationOf(description),
+    frameRate: isStill ? 1 : frameRateOf(video, firstFrame),
+    durationSeconds: isStill ? 0 : durationOf(description),
+    hasAudio: audio !== null,
+    audioCodec: audio?.[1],
+    isStill,
+    hasAlpha:
+      /^(yuva|rgba|bgra|argb|abgr|gbrap|ya\d|pal8)/.test(pixelFormat) || /^ *alpha_mode +: 1$/m.test(description),
+    codec,
+    colorMatrix: colorMatrixOf(details),
+  };
+}
+
+/** Returns the line that describes the first video stream that isn't cover art. */
+function videoLine(description: string): string | undefined {
+  return description
+    .split(/\r?\n/)
+    .find((line) => /^ *Stream #0:\d+.*?: Video: /.test(line) && !line.includes('(attached pic)'));
+}
+
+function codedSize(description: string): { width: number; height: number } | undefined {
+  const size = /, (\d+)x(\d+)[ ,]?/.exec(videoLine(description) ?? '');
+  return size === null ? undefined : { width: Number(size[1]), height: Number(size[2]) };
+}
+
+function checkLimits(path: string, size: { width: number; height: number } | undefined): void {
+  if (size === undefined || isWithinLimits(size.width, size.height)) return;
+  throw new MediaError(`Expected ${path} to be ${sizeLimit}, got ${size.width}x${size.height}. Scale it down first.`);
+}
+
+function rotationOf(description: string): number {
+  const [, counterClockwise = '0'] = /displaymatrix: rotation of (-?[\d.]+) degrees/.exec(description) ?? [];
+  const quarterTurns = Math.round(-Number(counterClockwise) / 90);
+  return (((quarterTurns % 4) + 4) % 4) * 90;
+}
+
+function frameRateOf(video: string, firstFrame: string): number {
+  const [, shown, thousands] = /, ([\d.]+)(k?) fps/.exec(video) ?? [];
+  const [, ticks = '0', perSecond = '0'] = /^#tb 0: (\d+)\/(\d+)$/m.exec(firstFrame) ?? [];
+  const exact = Number(perSecond) / Number(ticks);
+  const average = shown === undefined ? exact : Number(shown) * (thousands === 'k' ? 1000 : 1);
+  // The text is rounded to two decimals; the time base is exact but tells nothing about a varying rate.
+  return Math.abs(exact - average) <= 0.005 * average ? exact : average;
+}
+
+function durationOf(description: string): number | undefined {
+  const duration = /^ *Duration: (\d+):(\d\d):(\d\d\.\d+)/m.exec(description);
+  if (duration === null) return undefined;
+  return Number(duration[1]) * 3600 + Number(duration[2]) * 60 + Number(duration[3]);
+}
+
+/** The parenthesis after the pixel format reads `range, matrix/primaries/transfer, scan`, the three one word when equal. */
+function colorMatrixOf(details: string): string | undefined {
+  const words = details
+    .split(', ')
+    .filter((word) => !/^(tv|pc|progressive|top|bottom|left|center|.* first)$/.test(word));
+  const matrix = words[0]?.split('/')[0];
+  return matrix === undefined || matrix === '' || matrix === 'unknown' || matrix === 'gbr' ? undefined : matrix;
+}

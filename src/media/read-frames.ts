@@ -1,0 +1,142 @@
+// Frames of a video, GIF or image, one at a time, decoded only as fast as they are taken.
+import { expected, FfmpegError, InvalidOptionError, MediaError } from '../errors.js';
+import { startFfmpeg } from './command.js';
+import { readFailure } from './failures.js';
+import { type Fit, type FitPlan, planFit } from './fit.js';
+import { checkFrameRate, checkSize, type Frame, maxPixels } from './frame.js';
+import { FrameSink } from './frame-sink.js';
+import { type MediaInfo, probe } from './probe.js';
+import { readStillFrames } from './still.js';
+
+/** How frames are read. */
+export interface ReadFramesOptions {
+  /** Size of the frames. Default: as displayed; with one side given, the other keeps the proportions. */
+  width?: number | undefined;
+  height?: number | undefined;
+  /** How the picture fills a frame of other proportions. Default `cover`. */
+  fit?: Fit | undefined;
+  /** Frames a second, evenly spaced whatever the file's own spacing. Default: the file's average. */
+  frameRate?: number | undefined;
+  /** Where to start. Default 0. */
+  startSeconds?: number | undefined;
+  /** Most frames to read. Default: all. */
+  maxFrames?: number | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Yields frames as displayed: rotated, with square pixels, transparency over white, sRGB-like 8-bit colour. Frame k shows
+ * the file at `startSeconds + k / frameRate`. Each frame belongs to the receiver. A still image yields one frame.
+ *
+ * Leaving the loop ends ffmpeg. A file that is damaged or cut off yields the frames before the damage and then throws
+ * MediaError, so that a part is never taken for the whole. Throws InvalidOptionError, MediaError, CancelledError.
+ */
+export async function* readFrames(
+  path: string,
+  options: ReadFramesOptions = {},
+): AsyncGenerator<Frame, void, undefined> {
+  checkOptions(options);
+  const info = await probe(path, { signal: options.signal });
+  const plan = planFit(info, options.width, options.height, options.fit ?? 'cover');
+  checkSize(plan.frame.width, plan.frame.height);
+  if (info.codec === 'webp' || info.isStill) yield* readStillFrames(path, plan, options);
+  else yield* readStream(path, info, plan, options);
+}
+
+async function* readStream(
+  path: string,
+  info: MediaInfo,
+  plan: FitPlan,
+  options: ReadFramesOptions,
+): AsyncGenerator<Frame, void, undefined> {
+  const sink = new FrameSink(plan.frame.width, plan.frame.height);
+  const { startSeconds = 0, maxFrames } = options;
+  const run = await startFfmpeg({
+    inputs: [
+      {
+        source: path,
+        options: [
+          ...(startSeconds > 0 ? ['-ss', String(startSeconds)] : []),
+          ...['-max_pixels', String(maxPixels)],
+          ...alphaDecoder(info),
+        ],
+      },
+    ],
+    options: [
+      ...['-map', '0:V:0', '-vf', filterGraph(info, plan, options.frameRate ?? info.frameRate)],
+      ...(maxFrames === undefined ? [] : ['-frames:v', String(maxFrames)]),
+      ...['-xerror', '-f', 'rawvideo', '-pix_fmt', 'rgb24'],
+    ],
+    output: sink,
+    signal: options.signal,
+  });
+  let numFrames = 0;
+  // Only a killed ffmpeg leaves the sink open: else its end arrives through the pipe, after the last frame.
+  run.done.catch((error: unknown) => {
+    if (!(error instanceof FfmpegError)) sink.close();
+  });
+  try {
+    for (let frame = await sink.take(); frame !== undefined; frame = await sink.take()) {
+      numFrames++;
+      yield frame;
+    }
+    await run.done.catch((error: unknown) => {
+      throw error instanceof FfmpegError ? damage(path, error, numFrames) : error;
+    });
+  } finally {
+    await run.kill();
+  }
+}
+
+function damage(path: string, error: FfmpegError, numFrames: number): Error {
+  if (numFrames === 0) return readFailure(path, error);
+  return new MediaError(
+    `Expected ${path} to be whole, got damage after ${numFrames} frames. Copy or download it again, or take fewer frames.`,
+    { cause: error },
+  );
+}
+
+/** ffmpeg's own VP8 and VP9 decoders drop the alpha channel of WebM. */
+function alphaDecoder(info: MediaInfo): string[] {
+  if (!info.hasAlpha) return [];
+  if (info.codec === 'vp9') return ['-c:v', 'libvpx-vp9'];
+  return info.codec === 'vp8' ? ['-c:v', 'libvpx'] : [];
+}
+
+function filterGraph(info: MediaInfo, plan: FitPlan, frameRate: number): string {
+  const { frame, scaled } = plan;
+  const filters = [`fps=fps=${frameRate}:start_time=0`];
+  if (info.hasAlpha) {
+    // Before scaling, so that the colour hidden under transparent pixels doesn't bleed into the edges.
+    filters.push(
+      'format=rgba,split[fg][copy];[copy]lutrgb=r=255:g=255:b=255:a=255[white];[white][fg]overlay=format=rgb',
+    );
+  }
+  const matrix = info.colorMatrix === undefined && isHighDefinition(info) ? ':in_color_matrix=bt709' : '';
+  filters.push(
+    `scale=${scaled.width}:${scaled.height}:flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp${matrix}`,
+    'format=rgb24',
+  );
+  if (scaled.width > frame.width || scaled.height > frame.height) filters.push(`crop=${frame.width}:${frame.height}`);
+  if (scaled.width < frame.width || scaled.height < frame.height) {
+    filters.push(`pad=${frame.width}:${frame.height}:(ow-iw)/2:(oh-ih)/2`);
+  }
+  return filters.join(',');
+}
+
+/** Untagged video follows the custom of players: BT.709 from 720 lines on, else BT.601 (swscale's default). */
+function isHighDefinition(info: MediaInfo): boolean {
+  return info.codedWidth >= 1280 || info.codedHeight >= 720;
+}
+
+function checkOptions(options: ReadFramesOptions): void {
+  checkSize(options.width ?? 1, options.height ?? 1);
+  if (options.frameRate !== undefined) checkFrameRate(options.frameRate);
+  const { startSeconds, maxFrames } = options;
+  if (startSeconds !== undefined && !(Number.isFinite(startSeconds) && startSeconds >= 0)) {
+    throw new InvalidOptionError(expected('startSeconds', 'a number of at least 0', startSeconds));
+  }
+  if (maxFrames !== undefined && !(Number.isInteger(maxFrames) && maxFrames >= 1)) {
+    throw new InvalidOptionError(expected('maxFrames', 'a whole number of at least 1', maxFrames));
+  }
+}
