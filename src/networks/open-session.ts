@@ -1,0 +1,192 @@
+// Opens networks: each lives in the worker of its device and takes its turn in the device's lane.
+import { expected, NetworkError } from '../errors.js';
+import { sizeOf } from '../tensor/tensor.js';
+import { laneOf } from './lane.js';
+import type { Device } from './model.js';
+import type { NetworkSession, NetworkStream, NetworkTensor, RunOptions, TensorInfo } from './session.js';
+import { joinHost, leaveHost, type WorkerHost } from './worker-host.js';
+import { isStateName, type NamedTensors, stateInput, type WorkerCalls } from './worker-protocol.js';
+
+/** Where and how a network runs. */
+export interface SessionOptions {
+  readonly device: Device;
+  /** CPU threads for one network. Default: one for each physical core. */
+  readonly threads?: number | undefined;
+}
+
+/**
+ * Returns the network of an ONNX file, loaded. Throws BundleError when the file is no network that can be run, and
+ * DeviceError when the device can't be used.
+ */
+export async function openSession(path: string, { device, threads }: SessionOptions): Promise<NetworkSession> {
+  const host = joinHost(device);
+  try {
+    return new WorkerSession(path, device, host, await host.call('open', { path, device, threads }));
+  } catch (error) {
+    leaveHost(device, host);
+    throw error;
+  }
+}
+
+class WorkerSession implements NetworkSession {
+  readonly inputs: readonly TensorInfo[];
+  readonly outputs: readonly TensorInfo[];
+  readonly #path: string;
+  readonly #device: Device;
+  readonly #host: WorkerHost;
+  readonly #session: number;
+  #released = false;
+
+  constructor(path: string, device: Device, host: WorkerHost, opened: WorkerCalls['open']['reply']) {
+    this.#path = path;
+    this.#device = device;
+    this.#host = host;
+    this.#session = opened.session;
+    this.inputs = opened.inputs;
+    this.outputs = opened.outputs;
+  }
+
+  async run(feeds: NamedTensors, options: RunOptions = {}): Promise<Record<string, NetworkTensor>> {
+    if (this.#stateInputs().length > 0) {
+      throw new NetworkError(`${this.#path} hands states from one call to the next. Open a stream to run it.`);
+    }
+    return this.#inTurn(options, () => this.#send(undefined, feeds, options));
+  }
+
+  async openStream(stateShapes: readonly (readonly number[])[]): Promise<NetworkStream> {
+    this.#assertOpen();
+    const states = this.#stateInputs();
+    if (states.length !== stateShapes.length) {
+      throw new NetworkError(expected(`states of ${this.#path}`, `${states.length}`, stateShapes.length));
+    }
+    for (const [index, shape] of stateShapes.entries()) {
+      const info = states.find(({ name }) => name === stateInput(index));
+      if (info === undefined) throw new NetworkError(`${this.#path} has no input ${stateInput(index)}.`);
+      assertShape(info, shape);
+    }
+    const stream = await this.#host.call('openStream', { session: this.#session, stateShapes });
+    return new WorkerStream(
+      this.#path,
+      (feeds, options, onAnswer) =>
+        this.#inTurn(options, async () => {
+          const answer = await this.#send(stream, feeds, options);
+          onAnswer();
+          return answer;
+        }),
+      async () => {
+        if (!this.#released && !this.#host.isDead) await this.#host.call('closeStream', { stream });
+      },
+    );
+  }
+
+  async release(): Promise<void> {
+    if (this.#released) return;
+    this.#released = true;
+    try {
+      if (!this.#host.isDead) await this.#host.call('release', { session: this.#session });
+    } finally {
+      leaveHost(this.#device, this.#host);
+    }
+  }
+
+  #stateInputs(): readonly TensorInfo[] {
+    return this.inputs.filter(({ name }) => isStateName(name));
+  }
+
+  #assertOpen(): void {
+    if (this.#released) throw new NetworkError(`${this.#path} was closed. Load the model again.`);
+  }
+
+  async #inTurn<T>(options: RunOptions, call: () => Promise<T>): Promise<T> {
+    this.#assertOpen();
+    return laneOf(this.#device).run(call, options);
+  }
+
+  async #send(stream: number | undefined, feeds: NamedTensors, { transfer }: RunOptions): Promise<NamedTensors> {
+    this.#assertOpen();
+    assertFeeds(
+      this.#path,
+      this.inputs.filter(({ name }) => !isStateName(name)),
+      feeds,
+    );
+    // A view is cloned with the whole buffer behind it, so the copy is made here and the copy is given away.
+    const sent = transfer === true ? feeds : copied(feeds);
+    const buffers = new Set(Object.values(sent).map(({ data }) => data.buffer as ArrayBuffer));
+    return this.#host.call('run', { session: this.#session, stream, feeds: sent }, [...buffers]);
+  }
+}
+
+type StreamCall = (feeds: NamedTensors, options: RunOptions, onAnswer: () => void) => Promise<NamedTensors>;
+
+class WorkerStream implements NetworkStream {
+  readonly #path: string;
+  readonly #call: StreamCall;
+  readonly #free: () => Promise<void>;
+  #running = false;
+  #ended: string | undefined;
+
+  constructor(path: string, call: StreamCall, free: () => Promise<void>) {
+    this.#path = path;
+    this.#call = call;
+    this.#free = free;
+  }
+
+  async run(feeds: NamedTensors, options: RunOptions = {}): Promise<Record<string, NetworkTensor>> {
+    if (this.#ended !== undefined)
+      throw new NetworkError(`The stream of ${this.#path} ${this.#ended}. Open a new one.`);
+    if (this.#running) throw new NetworkError(`A stream of ${this.#path} takes one call at a time. Await each call.`);
+    this.#running = true;
+    let isAnswered = false;
+    try {
+      return await this.#call(feeds, options, () => {
+        isAnswered = true;
+      });
+    } catch (error) {
+      // The states have moved on, past an answer that nobody got.
+      if (isAnswered) this.#ended ??= 'was cancelled in the middle of a call';
+      throw error;
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#ended === 'was closed') return;
+    this.#ended = 'was closed';
+    await this.#free();
+  }
+}
+
+function copied(feeds: NamedTensors): NamedTensors {
+  const copies: Record<string, NetworkTensor> = {};
+  for (const [name, feed] of Object.entries(feeds)) {
+    copies[name] =
+      feed.type === 'float32' ? { ...feed, data: feed.data.slice() } : { ...feed, data: feed.data.slice() };
+  }
+  return copies;
+}
+
+function assertFeeds(path: string, inputs: readonly TensorInfo[], feeds: NamedTensors): void {
+  const missing = inputs.filter(({ name }) => feeds[name] === undefined).map(({ name }) => name);
+  if (missing.length > 0) throw new NetworkError(`${path} was not given its inputs ${missing.join(', ')}.`);
+  const surplus = Object.keys(feeds).filter((name) => !inputs.some((input) => input.name === name));
+  if (surplus.length > 0) throw new NetworkError(`${path} was given ${surplus.join(', ')}, which it has no input for.`);
+  for (const info of inputs) {
+    const { type, data, shape } = feeds[info.name] as NetworkTensor;
+    if (type !== info.type) throw new NetworkError(expected(`type of ${info.name}`, info.type, type));
+    assertShape(info, shape);
+    if (data.length !== sizeOf(shape)) {
+      throw new NetworkError(expected(`length of ${info.name}`, `${sizeOf(shape)} for its shape`, data.length));
+    }
+  }
+}
+
+function assertShape({ name, shape: wanted }: TensorInfo, shape: readonly number[]): void {
+  const fits =
+    shape.length === wanted.length &&
+    shape.every((length, index) => {
+      const rule = wanted[index];
+      return Number.isInteger(length) && length >= 0 && (typeof rule !== 'number' || rule === length);
+    });
+  if (!fits) throw new NetworkError(expected(`shape of ${name}`, `[${wanted.join(', ')}]`, [...shape]));
+}

@@ -1,0 +1,115 @@
+// An onnxruntime session of a model file, with the options that suit the device. Runs in the network worker.
+import { InferenceSession } from 'onnxruntime-node';
+import { BundleError } from '../errors.js';
+import type { Device } from './model.js';
+import { readGraphOutline } from './onnx-file.js';
+import { probeModel } from './probe-model.js';
+import type { TensorInfo } from './session.js';
+import { type Fault, isStateName, type SessionSpec } from './worker-protocol.js';
+
+/** A call that could not be answered, and what is at fault. */
+export class CallError extends Error {
+  readonly fault: Fault;
+
+  constructor(fault: Fault, message: string) {
+    super(message);
+    this.fault = fault;
+  }
+}
+
+/** What onnxruntime calls the devices. */
+const providerNames: Record<Device, string> = {
+  cpu: 'cpu',
+  webgpu: 'webgpu',
+  cuda: 'cuda',
+  tensorrt: 'tensorrt',
+  directml: 'dml',
+  coreml: 'coreml',
+};
+
+/** Types that a graph may take and give. */
+const boundaryTypes: readonly string[] = ['float32', 'int64'];
+
+/** Severity 4 is fatal: failures are thrown, so that printing them too would only spoil progress bars and JSON. */
+const logSeverityLevel = 4;
+
+/** Returns an open session. Throws CallError. */
+export async function createOrtSession(spec: SessionSpec): Promise<InferenceSession> {
+  let session: InferenceSession;
+  try {
+    session = await InferenceSession.create(spec.path, {
+      ...options(spec.device, spec.threads),
+      ...(spec.device === 'webgpu' ? webgpuOptions(spec.path) : {}),
+    });
+  } catch (error) {
+    if (error instanceof BundleError) throw new CallError('file', error.message);
+    // Whose fault it is shows when the device is given a graph that is known to be good.
+    const complaint = spec.device === 'cpu' ? undefined : await deviceComplaint(spec.device);
+    if (complaint !== undefined) throw new CallError('device', complaint);
+    throw new CallError('file', `Expected ${spec.path} to be an ONNX model that loads: ${ortMessage(error)}.`);
+  }
+  const odd = [...describeTensors(session.inputMetadata), ...describeTensors(session.outputMetadata)].find(
+    ({ type }) => !boundaryTypes.includes(type),
+  );
+  if (odd === undefined) return session;
+  await session.release();
+  throw new CallError(
+    'file',
+    `Expected ${odd.name} of ${spec.path} to be float32 or int64, got ${odd.type}. ` +
+      'Export the model with float32 inputs and outputs; it may compute in float16 inside.',
+  );
+}
+
+/** Returns what is wrong with a device, or undefined when it runs a small network. */
+export async function deviceComplaint(device: Device): Promise<string | undefined> {
+  try {
+    const session = await InferenceSession.create(probeModel, options(device, undefined));
+    await session.release();
+    return undefined;
+  } catch (error) {
+    return ortMessage(error);
+  }
+}
+
+function options(device: Device, threads: number | undefined): InferenceSession.SessionOptions {
+  return {
+    executionProviders: [providerNames[device]],
+    graphOptimizationLevel: 'all',
+    logSeverityLevel,
+    ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
+  };
+}
+
+/**
+ * On WebGPU causal states stay on the device. Sine and cosine run on the CPU: WebGPU allows them an absolute error of
+ * 2^-11 and only within [-pi, pi] (WGSL 15.7.4.1), which timestep and rotary embeddings carry into every layer.
+ */
+function webgpuOptions(path: string): InferenceSession.SessionOptions {
+  const { nodes, outputNames } = readGraphOutline(path);
+  const preferredOutputLocation: Record<string, 'cpu' | 'gpu-buffer'> = {};
+  for (const name of outputNames) preferredOutputLocation[name] = isStateName(name) ? 'gpu-buffer' : 'cpu';
+  const forceCpuNodeNames = nodes.filter(({ opType }) => opType === 'Sin' || opType === 'Cos').map(({ name }) => name);
+  return { executionProviders: [{ name: 'webgpu', forceCpuNodeNames }], preferredOutputLocation };
+}
+
+/** Returns the names, types and shapes of a graph's inputs or outputs. */
+export function describeTensors(metadata: readonly InferenceSession.ValueMetadata[]): TensorInfo[] {
+  return metadata.map((value) =>
+    value.isTensor
+      ? { name: value.name, type: value.type, shape: value.shape }
+      : { name: value.name, type: 'not a tensor', shape: [] },
+  );
+}
+
+const longestMessage = 400;
+
+/** Returns an error of onnxruntime as one line, without the places in its source. */
+export function ortMessage(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  const line = text
+    .replace(/\/onnxruntime_src\/\S+:\d+ /g, '')
+    .replace(/\s+/g, ' ')
+    .trim()
+    .replace(/\.$/, '');
+  return line.length <= longestMessage ? line : `${line.slice(0, longestMessage)}…`;
+}
