@@ -37,6 +37,7 @@ export const textToVideo = definePipeline({
       ...size,
       frameRate,
       numFrames,
+      latents,
       frames: decodeFrames(model, latents, context, { tileSize: options.tileSize, total: numFrames }),
       settings: { pipeline: 'generate', prompt: options.prompt, ...size, numFrames, frameRate, ...settings },
       warnings,

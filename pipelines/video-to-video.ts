@@ -38,17 +38,20 @@ export const videoToVideo = definePipeline({
     const { manifest } = model;
     const info = await probe(options.input, { signal: context.signal });
     const size = sourceSize(manifest, info, options);
-    const frameRate = options.frameRate ?? info.frameRate ?? manifest.defaults.frameRate;
+    const frameRate = options.frameRate ?? (info.isStill ? manifest.defaults.frameRate : info.frameRate);
     const strength = options.strength ?? manifest.defaults.strength;
     const follows = manifest.tasks.includes('restyle');
     if (!follows && strength === 1) requireTask(manifest, 'restyle');
     const prepared = await prepareSampling(model, { ...options, strength }, [{ text: options.prompt }], context);
     const source = new Source(options.input, { ...options, ...size, frameRate });
-    const latents = sampleFromSource(prepared.sampling, source.latents(model, context), follows, context);
+    const latents = sampleFromSource(prepared.sampling, source.pieces(model, context), follows, context);
     return {
       ...size,
       frameRate,
-      numFrames: undefined,
+      get numFrames() {
+        return source.numFrames;
+      },
+      latents,
       frames: decodeFrames(model, latents, context, { tileSize: options.tileSize, limit: () => source.numFrames }),
       settings: {
         pipeline: 'restyle',

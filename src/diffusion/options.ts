@@ -1,5 +1,6 @@
 // The options that pipelines share. One schema makes the CLI's flags, the HTTP validation and the docs.
 import { z } from 'zod';
+import { maxSide } from '../media/frame.js';
 import { schedulerNames } from '../schedulers/create-scheduler.js';
 
 declare module 'zod' {
@@ -14,9 +15,6 @@ declare module 'zod' {
 }
 
 const share = z.number().min(0).max(1);
-
-/** Largest side of a clip in pixels; larger ones would not fit a network's memory anyway. */
-export const maxSide = 8192;
 
 export const prompt = z.string().max(100_000).describe('what the clip shows');
 

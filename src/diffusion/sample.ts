@@ -5,11 +5,12 @@ import type { Model, PromptEmbeds } from '../networks/model.js';
 import type { Schedule, Scheduler } from '../schedulers/scheduler.js';
 import { combine } from '../tensor/math.js';
 import { TorchRandom } from '../tensor/random.js';
-import { axis, concat, lengthOf, sizeOf, slice, type Tensor } from '../tensor/tensor.js';
+import { axis, lengthOf, sizeOf, slice, type Tensor } from '../tensor/tensor.js';
 import { buildCondition, type Condition, constrainTo, type Known, keepFrames, sliceKnown } from './conditions.js';
 import { denoise, type Predict } from './denoise.js';
 import { type Guidance, guide, isGuided } from './guidance.js';
 import type { RunContext } from './progress.js';
+import { gather, type SourcePiece, sourceWindows } from './source-windows.js';
 import { addWeighted, divideFrames, jointPredict, planWindows, type Window } from './windows.js';
 
 /** A prompt and how much it counts at each latent frame. */
@@ -80,34 +81,33 @@ export async function* sampleLatents(
   yield* sampleStream(sampling, shape, fromArray(pieces), context);
 }
 
-/** Yields the restyled latents of a source clip whose latents [1, C, n, h, w] come in pieces; holds about two windows.
- * The source is followed where the model can, and started from where strength is below 1. */
+/** Yields latents made from a source that comes in pieces, as many as it has; holds about two windows when streaming.
+ * Below strength 1 the run starts from the source; where a piece has a mask, masked-out positions are kept. */
 export async function* sampleFromSource(
   sampling: Sampling,
-  source: AsyncIterable<Tensor>,
+  source: AsyncIterable<SourcePiece>,
   follows: boolean,
   context: RunContext,
 ): AsyncGenerator<Tensor> {
-  const { latentFrames, overlap } = sampling.model.manifest.window;
+  const start = (piece: SourcePiece): Start => ({
+    source: piece.latents,
+    follow: follows ? piece.latents : undefined,
+    known: piece.keep === undefined ? undefined : { latents: piece.latents, mask: piece.keep },
+  });
   if (sampling.windows === 'joint') {
-    const pieces: Tensor[] = [];
-    for await (const piece of source) pieces.push(piece);
-    const whole = concat(pieces, axis.time);
-    yield* sampleLatents(sampling, whole.shape, { source: whole, follow: follows ? whole : undefined }, context);
+    const whole = await gather(source);
+    if (whole !== undefined) yield* sampleLatents(sampling, whole.latents.shape, start(whole), context);
     return;
   }
-  yield* sampleStream(sampling, undefined, sourceWindows(source, latentFrames, overlap, follows), context);
-}
-
-interface StreamPiece extends Start {
-  readonly window: Window;
+  const { latentFrames, overlap } = sampling.model.manifest.window;
+  yield* sampleStream(sampling, undefined, sourceWindows(source, latentFrames, overlap, start), context);
 }
 
 /** Makes windows in turn; each keeps the frames that it shares with the one before. */
 async function* sampleStream(
   sampling: Sampling,
   shape: readonly number[] | undefined,
-  pieces: AsyncIterable<StreamPiece>,
+  pieces: AsyncIterable<Start & { readonly window: Window }>,
   context: RunContext,
 ): AsyncGenerator<Tensor> {
   let previous: { window: Window; latents: Tensor } | undefined;
@@ -251,39 +251,6 @@ function sliceStart(start: Start, { start: from, end }: Window): Start {
     noise: cut(start.noise),
     known: start.known === undefined ? undefined : sliceKnown(start.known, from, end),
   };
-}
-
-/** Cuts a source of unknown length into windows as planWindows would, holding no more than one window and one piece. */
-async function* sourceWindows(
-  source: AsyncIterable<Tensor>,
-  length: number,
-  overlap: number,
-  follows: boolean,
-): AsyncGenerator<StreamPiece> {
-  let held: Tensor | undefined;
-  let heldStart = 0;
-  let emittedEnd = 0;
-  const piece = (start: number, end: number): StreamPiece => {
-    const latents = slice(held as Tensor, axis.time, start - heldStart, end - heldStart);
-    emittedEnd = end;
-    return { window: { start, end }, source: latents, follow: follows ? latents : undefined };
-  };
-  for await (const part of source) {
-    held = held === undefined ? part : concat([held, part], axis.time);
-    for (;;) {
-      const start = emittedEnd === 0 ? 0 : emittedEnd - overlap;
-      const end = heldStart + lengthOf(held, axis.time);
-      if (end < start + length) break;
-      yield piece(start, start + length);
-      // The last window may have to start up to a window's length before the end.
-      const keepFrom = Math.max(heldStart, emittedEnd - length);
-      held = slice(held, axis.time, keepFrom - heldStart, lengthOf(held, axis.time));
-      heldStart = keepFrom;
-    }
-  }
-  if (held === undefined) return;
-  const end = heldStart + lengthOf(held, axis.time);
-  if (end > emittedEnd) yield piece(Math.max(0, end - length), end);
 }
 
 async function* fromArray<T>(items: readonly T[]): AsyncGenerator<T> {

@@ -7,6 +7,7 @@ import type { Model } from '../networks/model.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { Size } from './geometry.js';
 import { type RunContext, timeEach } from './progress.js';
+import type { SourcePiece } from './source-windows.js';
 
 /** How a source is read. */
 export interface SourceOptions extends Size {
@@ -18,8 +19,9 @@ export interface SourceOptions extends Size {
 
 /** A source clip that is read once, as latents. */
 export class Source {
-  /** Frames read so far; all of them once the latents have ended. */
-  numFrames = 0;
+  /** Length of the clip, once it has been read. */
+  numFrames: number | undefined;
+  private framesRead = 0;
   private readonly path: string;
   private readonly options: SourceOptions;
   /** Given each frame as it is read. */
@@ -31,16 +33,16 @@ export class Source {
     this.onFrame = onFrame;
   }
 
-  /** Yields the source's latents [1, C, n, h, w]. The last frame is repeated up to the next length that the VAE takes. */
-  async *latents(model: Model, context: RunContext, expectedFrames?: number): AsyncGenerator<Tensor> {
+  /** Yields the source's latents. The last frame is repeated up to the next length that the VAE takes. */
+  async *pieces(model: Model, context: RunContext): AsyncGenerator<SourcePiece> {
     const encoded = model.encode(this.pixels(model.manifest.latent.temporalCompression, context), {
       signal: context.signal,
       priority: context.priority,
       tileSize: this.options.tileSize,
     });
     for await (const latents of timeEach(context.clock, 'encode', encoded)) {
-      context.onProgress?.({ stage: 'encode', done: this.numFrames, total: expectedFrames });
-      yield latents;
+      context.onProgress?.({ stage: 'encode', done: this.framesRead, total: undefined });
+      yield { latents };
     }
   }
 
@@ -59,10 +61,10 @@ export class Source {
     let last: Frame | undefined;
     for await (const frame of frames) {
       this.onFrame?.(frame);
-      this.numFrames++;
+      this.framesRead++;
       last = frame;
       group.push(frame);
-      if (this.numFrames === 1 || group.length === compression) {
+      if (this.framesRead === 1 || group.length === compression) {
         yield framesToPixels(group);
         group = [];
       }
@@ -72,6 +74,7 @@ export class Source {
         `Expected at least one frame in ${this.path}, got none. Check that it is a video or an image.`,
       );
     }
+    this.numFrames = this.framesRead;
     if (group.length > 0) {
       while (group.length < compression) group.push(last);
       yield framesToPixels(group);

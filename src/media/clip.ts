@@ -1,4 +1,5 @@
 // A clip on its way to a file: frames as they are made, and what belongs in the file beside them.
+import type { Tensor } from '../tensor/tensor.js';
 import type { Frame } from './frame.js';
 
 /** Frames and what a player and a reader need to know about them. */
@@ -7,10 +8,12 @@ export interface Clip {
   readonly height: number;
   /** Frames per second. */
   readonly frameRate: number;
-  /** How many frames there will be; undefined while the source's length is unknown. */
+  /** How many frames there will be; undefined while a source of unknown length is still being read. */
   readonly numFrames: number | undefined;
   /** The frames in order; can be read once. Leaving the loop early ends the run. */
   readonly frames: AsyncIterable<Frame>;
+  /** The latents [1, C, n, h, w] behind the frames, in pieces, for who wants them alone: a clip is read as frames or as latents. */
+  readonly latents: AsyncIterable<Tensor>;
   /** What was asked for: pipeline, model, prompt, seed and every option, as it goes into the file. */
   readonly settings: Readonly<Record<string, unknown>>;
   /** File whose sound goes with the clip, if any, and where in it the clip starts. */

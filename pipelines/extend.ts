@@ -1,0 +1,113 @@
+// A clip that goes on: its own frames first, then new ones that follow from its last.
+import { z } from 'zod';
+import { keepFrames, requireTask } from '../src/diffusion/conditions.js';
+import { latentShape, pixelFrames, sourceSize } from '../src/diffusion/geometry.js';
+import { frameRateOptions, prompt, samplingOptions, sizeOptions, vaeOptions } from '../src/diffusion/options.js';
+import { decodeFrames } from '../src/diffusion/output.js';
+import { definePipeline } from '../src/diffusion/pipeline.js';
+import { prepareSampling } from '../src/diffusion/prepare.js';
+import type { RunContext } from '../src/diffusion/progress.js';
+import { sampleLatents } from '../src/diffusion/sample.js';
+import { encodeFrames } from '../src/diffusion/stills.js';
+import { expected, InvalidOptionError, MediaError } from '../src/errors.js';
+import type { Frame } from '../src/media/frame.js';
+import { probe } from '../src/media/probe.js';
+import { readFrames } from '../src/media/read-frames.js';
+import type { Model } from '../src/networks/model.js';
+import { axis, lengthOf, type Tensor } from '../src/tensor/tensor.js';
+
+export const extend = definePipeline({
+  name: 'extend',
+  summary: 'Go on where a clip ends',
+  options: z.object({
+    input: z.string().min(1).meta({ positional: 0, inputFile: true }).describe('the clip to extend'),
+    prompt: prompt.default('').meta({ positional: 1 }),
+    numFrames: z
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .optional()
+      .meta({ flag: 'frames' })
+      .describe('number of new frames, a multiple of the model’s temporal compression'),
+    ...sizeOptions,
+    ...frameRateOptions,
+    ...samplingOptions,
+    ...vaeOptions,
+  }),
+  async run(model, options, context) {
+    const { manifest } = model;
+    requireTask(manifest, 'first-frame');
+    const info = await probe(options.input, { signal: context.signal });
+    const size = sourceSize(manifest, info, options);
+    const frameRate = options.frameRate ?? (info.isStill ? manifest.defaults.frameRate : info.frameRate);
+    const numFrames = options.numFrames ?? manifest.defaults.numFrames - 1;
+    const newLatents = newLatentFrames(numFrames, manifest.latent.temporalCompression);
+    const { sampling, settings, warnings } = await prepareSampling(model, options, [{ text: options.prompt }], context);
+
+    const wantedTail = pixelFrames(manifest, Math.max(1, manifest.window.overlap));
+    const readSource = () => readFrames(options.input, { ...size, fit: 'cover', frameRate, signal: context.signal });
+
+    async function* continueFrom(tail: readonly Frame[]): AsyncGenerator<Tensor> {
+      const known = await encodeTail(model, tail, options.input, context);
+      const shape = latentShape(manifest, size, lengthOf(known, axis.time) + newLatents);
+      yield* sampleLatents(sampling, shape, { known: keepFrames(undefined, shape, known, 0) }, context);
+    }
+
+    async function* latents(): AsyncGenerator<Tensor> {
+      const tail: Frame[] = [];
+      for await (const frame of readSource()) pushBounded(tail, frame, wantedTail);
+      yield* continueFrom(tail);
+    }
+
+    async function* frames(): AsyncGenerator<Frame> {
+      const tail: Frame[] = [];
+      for await (const frame of readSource()) {
+        // The receiver of a frame may change it, and the tail is needed as it was.
+        pushBounded(tail, { ...frame, data: frame.data.slice() }, wantedTail);
+        yield frame;
+      }
+      const skip = usableTail(tail.length, manifest.latent.temporalCompression);
+      yield* decodeFrames(model, continueFrom(tail), context, { tileSize: options.tileSize, skip, total: numFrames });
+    }
+
+    return {
+      ...size,
+      frameRate,
+      numFrames: undefined,
+      latents: latents(),
+      frames: frames(),
+      settings: { pipeline: 'extend', prompt: options.prompt, ...size, numFrames, frameRate, ...settings },
+      audio: info.hasAudio ? { path: options.input, startSeconds: 0 } : undefined,
+      warnings,
+    };
+  },
+});
+
+function newLatentFrames(numFrames: number, compression: number): number {
+  if (numFrames % compression === 0) return numFrames / compression;
+  const below = Math.floor(numFrames / compression) * compression;
+  throw new InvalidOptionError(
+    expected(
+      'frames',
+      `a multiple of ${compression}`,
+      numFrames,
+      `The nearest are ${below} and ${below + compression}.`,
+    ),
+  );
+}
+
+function pushBounded<T>(items: T[], item: T, most: number): void {
+  items.push(item);
+  if (items.length > most) items.shift();
+}
+
+/** Returns how many of a tail's frames the VAE takes: one more than a multiple of its temporal compression. */
+function usableTail(length: number, compression: number): number {
+  return length - ((length - 1) % compression);
+}
+
+async function encodeTail(model: Model, tail: readonly Frame[], path: string, context: RunContext): Promise<Tensor> {
+  if (tail.length === 0) throw new MediaError(`Expected at least one frame in ${path}, got none.`);
+  const usable = usableTail(tail.length, model.manifest.latent.temporalCompression);
+  return encodeFrames(model, tail.slice(tail.length - usable), context);
+}

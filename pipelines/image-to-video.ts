@@ -1,0 +1,61 @@
+// A picture that starts to move; with a last picture, a clip that leads from the one to the other.
+import { z } from 'zod';
+import { keepFrames, requireTask } from '../src/diffusion/conditions.js';
+import { latentFrames, latentShape, sourceSize } from '../src/diffusion/geometry.js';
+import {
+  frameRateOptions,
+  lengthOptions,
+  prompt,
+  samplingOptions,
+  sizeOptions,
+  vaeOptions,
+} from '../src/diffusion/options.js';
+import { decodeFrames } from '../src/diffusion/output.js';
+import { definePipeline } from '../src/diffusion/pipeline.js';
+import { prepareSampling } from '../src/diffusion/prepare.js';
+import { sampleLatents } from '../src/diffusion/sample.js';
+import { encodeSettled, encodeStill, readStill } from '../src/diffusion/stills.js';
+import { probe } from '../src/media/probe.js';
+
+export const imageToVideo = definePipeline({
+  name: 'animate',
+  summary: 'Make a picture move; with --last, lead from one picture to another',
+  options: z.object({
+    input: z.string().min(1).meta({ positional: 0, inputFile: true }).describe('the picture to start from'),
+    prompt: prompt.default('').meta({ positional: 1 }),
+    last: z.string().min(1).optional().meta({ inputFile: true }).describe('the picture to end at'),
+    ...lengthOptions,
+    ...sizeOptions,
+    ...frameRateOptions,
+    ...samplingOptions,
+    ...vaeOptions,
+  }),
+  async run(model, options, context) {
+    const { manifest } = model;
+    requireTask(manifest, 'first-frame');
+    if (options.last !== undefined) requireTask(manifest, 'last-frame');
+    const size = sourceSize(manifest, await probe(options.input, { signal: context.signal }), options);
+    const numFrames = options.numFrames ?? manifest.defaults.numFrames;
+    const frameRate = options.frameRate ?? manifest.defaults.frameRate;
+    const length = latentFrames(manifest, numFrames);
+    const shape = latentShape(manifest, size, length);
+
+    const first = await encodeStill(model, await readStill(options.input, size, context), 1, context);
+    let known = keepFrames(undefined, shape, first, 0);
+    if (options.last !== undefined) {
+      const last = await encodeSettled(model, await readStill(options.last, size, context), context);
+      known = keepFrames(known, shape, last, length - 1);
+    }
+    const { sampling, settings, warnings } = await prepareSampling(model, options, [{ text: options.prompt }], context);
+    const latents = sampleLatents(sampling, shape, { known }, context);
+    return {
+      ...size,
+      frameRate,
+      numFrames,
+      latents,
+      frames: decodeFrames(model, latents, context, { tileSize: options.tileSize, total: numFrames }),
+      settings: { pipeline: 'animate', prompt: options.prompt, ...size, numFrames, frameRate, ...settings },
+      warnings,
+    };
+  },
+});

@@ -1,0 +1,103 @@
+// A clip with a part made anew by a prompt; everything outside the mask stays as it was, and so does the sound.
+import { z } from 'zod';
+import { requireTask } from '../src/diffusion/conditions.js';
+import { sourceSize } from '../src/diffusion/geometry.js';
+import { composite, keepMask, type Mask, readMasks } from '../src/diffusion/masks.js';
+import { frameRateOptions, prompt, samplingOptions, sizeOptions, vaeOptions } from '../src/diffusion/options.js';
+import { decodeFrames } from '../src/diffusion/output.js';
+import { definePipeline } from '../src/diffusion/pipeline.js';
+import { prepareSampling } from '../src/diffusion/prepare.js';
+import { sampleFromSource } from '../src/diffusion/sample.js';
+import { Source } from '../src/diffusion/source.js';
+import type { SourcePiece } from '../src/diffusion/source-windows.js';
+import type { Frame } from '../src/media/frame.js';
+import { probe } from '../src/media/probe.js';
+import { axis, lengthOf } from '../src/tensor/tensor.js';
+
+export const inpaint = definePipeline({
+  name: 'inpaint',
+  summary: 'Make a part of a clip anew; the rest and the sound stay',
+  options: z.object({
+    input: z.string().min(1).meta({ positional: 0, inputFile: true }).describe('the clip or image'),
+    prompt: prompt.meta({ positional: 1 }),
+    mask: z.string().min(1).describe('what is made anew: a picture or clip (white), or x,y,w,h in source pixels'),
+    strength: z.number().gt(0).max(1).default(1).describe('how much the masked part forgets what was there'),
+    startSeconds: z.number().min(0).default(0).meta({ flag: 'start' }).describe('seconds into the source to start at'),
+    maxFrames: z
+      .int()
+      .min(1)
+      .optional()
+      .meta({ flag: 'frames' })
+      .describe('frames at most (default: the whole source)'),
+    ...sizeOptions,
+    ...frameRateOptions,
+    ...samplingOptions,
+    ...vaeOptions,
+  }),
+  async run(model, options, context) {
+    const { manifest } = model;
+    requireTask(manifest, 'inpaint');
+    const info = await probe(options.input, { signal: context.signal });
+    const size = sourceSize(manifest, info, options);
+    const frameRate = options.frameRate ?? (info.isStill ? manifest.defaults.frameRate : info.frameRate);
+    const prepared = await prepareSampling(model, options, [{ text: options.prompt }], context);
+
+    // Frames and masks that were read but not yet written: bounded by a window and the VAE's look-ahead.
+    const readAhead: Frame[] = [];
+    const masksAhead: Mask[] = [];
+    const source = new Source(options.input, { ...options, ...size, frameRate }, (frame) => readAhead.push(frame));
+    const masks = readMasks(options.mask, info, size, frameRate, context.signal);
+
+    async function* pieces(): AsyncGenerator<SourcePiece> {
+      let isFirst = true;
+      for await (const { latents } of source.pieces(model, context)) {
+        const groups: Mask[][] = [];
+        for (let frame = 0; frame < lengthOf(latents, axis.time); frame++) {
+          const group: Mask[] = [];
+          const count = isFirst ? 1 : manifest.latent.temporalCompression;
+          while (group.length < count) group.push((await masks.next()).value);
+          isFirst = false;
+          masksAhead.push(...group);
+          groups.push(group);
+        }
+        yield { latents, keep: keepMask(manifest, groups, size) };
+      }
+    }
+
+    const latents = sampleFromSource(prepared.sampling, pieces(), false, context);
+
+    async function* frames(): AsyncGenerator<Frame> {
+      const limit = () => source.numFrames;
+      try {
+        for await (const made of decodeFrames(model, latents, context, { tileSize: options.tileSize, limit })) {
+          yield composite(readAhead.shift() as Frame, made, masksAhead.shift() as Mask);
+        }
+      } finally {
+        await masks.return(undefined as never);
+      }
+    }
+
+    return {
+      ...size,
+      frameRate,
+      get numFrames() {
+        return source.numFrames;
+      },
+      latents,
+      frames: frames(),
+      settings: {
+        pipeline: 'inpaint',
+        prompt: options.prompt,
+        mask: options.mask,
+        strength: options.strength,
+        startSeconds: options.startSeconds,
+        ...(options.maxFrames === undefined ? {} : { maxFrames: options.maxFrames }),
+        ...size,
+        frameRate,
+        ...prepared.settings,
+      },
+      audio: info.hasAudio ? { path: options.input, startSeconds: options.startSeconds } : undefined,
+      warnings: prepared.warnings,
+    };
+  },
+});

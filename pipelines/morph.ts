@@ -1,0 +1,166 @@
+// A morph: a path in latent space through pictures, clips and prompts.
+import { extname, sep } from 'node:path';
+import { z } from 'zod';
+import { type Known, keepFrames } from '../src/diffusion/conditions.js';
+import { clipSize, latentFrames, latentShape, pixelFrames, type Size, sourceSize } from '../src/diffusion/geometry.js';
+import { frameRateOptions, lengthOptions, samplingOptions, sizeOptions, vaeOptions } from '../src/diffusion/options.js';
+import { decodeFrames } from '../src/diffusion/output.js';
+import { eases, keyframeTime, pathLatents, pathPlaces, pathPrompts } from '../src/diffusion/path.js';
+import { definePipeline } from '../src/diffusion/pipeline.js';
+import { prepareSampling } from '../src/diffusion/prepare.js';
+import type { RunContext } from '../src/diffusion/progress.js';
+import { type Sampling, sampleLatents, type TimedPrompt } from '../src/diffusion/sample.js';
+import { Source } from '../src/diffusion/source.js';
+import { gather } from '../src/diffusion/source-windows.js';
+import { encodeStill, readStill } from '../src/diffusion/stills.js';
+import { expected, InvalidOptionError, MediaError } from '../src/errors.js';
+import { probe } from '../src/media/probe.js';
+import type { Model } from '../src/networks/model.js';
+import { axis, concat, lengthOf, slice, type Tensor } from '../src/tensor/tensor.js';
+
+/** Share of the schedule that a path is denoised for by default: in-betweens become pictures, and still resemble both ends. */
+const defaultRefine = 0.6;
+
+export const morph = definePipeline({
+  name: 'morph',
+  summary: 'Morph along a path through pictures, clips and prompts',
+  options: z.object({
+    keyframes: z
+      .array(z.string().min(1).max(100_000))
+      .min(2)
+      .max(64)
+      .meta({ positional: 'rest' })
+      .describe('two or more; a file name is a picture or clip, anything else a prompt'),
+    ease: z.enum(eases).default('smooth').describe('speed between keyframes: even, or slow at both ends'),
+    refine: z
+      .number()
+      .min(0)
+      .max(1)
+      .optional()
+      .describe('how much in-betweens are made anew: 0 blends latents only; prompts alone: 1 (default 0.6)'),
+    ...lengthOptions,
+    ...sizeOptions,
+    ...frameRateOptions,
+    ...samplingOptions,
+    ...vaeOptions,
+  }),
+  async run(model, options, context) {
+    const { manifest } = model;
+    const files = options.keyframes.map((keyframe) => (isFileName(keyframe) ? keyframe : undefined));
+    const size = await pathSize(model, options, files, context);
+    const numFrames = options.numFrames ?? pixelFrames(manifest, 2 * manifest.window.latentFrames - 1);
+    const frameRate = options.frameRate ?? manifest.defaults.frameRate;
+    const shape = latentShape(manifest, size, latentFrames(manifest, numFrames));
+    const frames = shape[axis.time] as number;
+    if (frames < options.keyframes.length) {
+      const least = pixelFrames(manifest, options.keyframes.length);
+      throw new InvalidOptionError(
+        expected('frames', `at least ${least} for ${options.keyframes.length} keyframes`, numFrames),
+      );
+    }
+    const refine = options.refine ?? (files.every((file) => file === undefined) ? 1 : defaultRefine);
+    const texts = options.keyframes.map((keyframe, index) => ({ text: files[index] === undefined ? keyframe : '' }));
+    const prepared = await prepareSampling(model, { ...options, strength: refine }, texts, context);
+    const places = pathPlaces(frames, options.keyframes.length, options.ease);
+
+    async function* makeLatents(): AsyncGenerator<Tensor> {
+      const { sampling } = prepared;
+      const prompts = pathPrompts(
+        sampling.prompts.map(({ prompt }) => prompt),
+        places,
+      );
+      if (refine === 1 && files.every((file) => file === undefined)) {
+        yield* sampleLatents({ ...sampling, prompts }, shape, {}, context);
+        return;
+      }
+      const keyframes: Tensor[] = [];
+      for (const [index, file] of files.entries()) {
+        const { prompt } = sampling.prompts[index] as TimedPrompt;
+        keyframes.push(
+          file === undefined
+            ? await promptKeyframe({ ...sampling, prompts: [{ prompt }] }, shape, context)
+            : await fileKeyframe(model, file, size, frameRate, frames, context),
+        );
+      }
+      const path = pathLatents(keyframes, places);
+      if (refine === 0) {
+        yield path;
+        return;
+      }
+      const known = knownKeyframes(path, files);
+      yield* sampleLatents({ ...sampling, prompts }, shape, { source: path, known }, context);
+    }
+
+    const latents = makeLatents();
+    return {
+      ...size,
+      frameRate,
+      numFrames,
+      latents,
+      frames: decodeFrames(model, latents, context, { tileSize: options.tileSize, total: numFrames }),
+      settings: {
+        pipeline: 'morph',
+        keyframes: options.keyframes,
+        ease: options.ease,
+        refine,
+        ...size,
+        numFrames,
+        frameRate,
+        ...prepared.settings,
+      },
+      warnings: prepared.warnings,
+    };
+  },
+});
+
+/** A keyframe with a folder or a file ending is a file, and an error when it isn't there; anything else is a prompt. */
+function isFileName(keyframe: string): boolean {
+  return /^\.[a-z0-9]{2,5}$/i.test(extname(keyframe)) || (keyframe.includes(sep) && !keyframe.includes(' '));
+}
+
+async function pathSize(
+  model: Model,
+  asked: Partial<Size>,
+  files: readonly (string | undefined)[],
+  context: RunContext,
+): Promise<Size> {
+  const first = files.find((file) => file !== undefined);
+  if (first === undefined) return clipSize(model.manifest, asked);
+  return sourceSize(model.manifest, await probe(first, { signal: context.signal }), asked);
+}
+
+/** Returns the latents of a picture that stands still, or of a clip's first frames. */
+async function fileKeyframe(
+  model: Model,
+  path: string,
+  size: Size,
+  frameRate: number,
+  frames: number,
+  context: RunContext,
+): Promise<Tensor> {
+  const info = await probe(path, { signal: context.signal });
+  if (info.isStill) return encodeStill(model, await readStill(path, size, context), frames, context);
+  const source = new Source(path, { ...size, frameRate, maxFrames: pixelFrames(model.manifest, frames) });
+  const whole = await gather(source.pieces(model, context));
+  if (whole === undefined) throw new MediaError(`Expected at least one frame in ${path}, got none.`);
+  return whole.latents;
+}
+
+/** Returns the latents of a clip of the model's own length made from a prompt; all prompts start from the same noise. */
+async function promptKeyframe(sampling: Sampling, shape: readonly number[], context: RunContext): Promise<Tensor> {
+  const frames = Math.min(shape[axis.time] as number, sampling.model.manifest.window.latentFrames);
+  const pieces: Tensor[] = [];
+  for await (const piece of sampleLatents(sampling, shape.with(axis.time, frames), {}, context)) pieces.push(piece);
+  return concat(pieces, axis.time);
+}
+
+/** Keeps the path where a picture or clip stands. */
+function knownKeyframes(path: Tensor, files: readonly (string | undefined)[]): Known | undefined {
+  let known: Known | undefined;
+  for (const [index, file] of files.entries()) {
+    if (file === undefined) continue;
+    const time = keyframeTime(index, files.length, lengthOf(path, axis.time));
+    known = keepFrames(known, path.shape, slice(path, axis.time, time, time + 1), time);
+  }
+  return known;
+}

@@ -1,0 +1,120 @@
+// Latents on disk: saved as they come, before they are decoded, so that a failed decode can be run again from them alone.
+import { type FileHandle, open, rm } from 'node:fs/promises';
+import { z } from 'zod';
+import { BundleError, expected, FormatError, OutputError } from '../errors.js';
+import type { Model } from '../networks/model.js';
+import { openSafetensors, SafetensorsWriter } from '../tensor/safetensors.js';
+import { axis, createTensor, lengthOf, sizeOf, slice, type Tensor } from '../tensor/tensor.js';
+
+const tensorName = 'latents';
+
+/** What a latents file says about itself. */
+export interface LatentsInfo {
+  readonly frameRate: number;
+  /** Frames that count; the last latent frame may stand for more. */
+  readonly numFrames: number | undefined;
+  /** Settings of the run that made the latents. */
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+/** Keeps latents whose number is not known beforehand: frame by frame beside the file, which is laid out at the end. */
+export class LatentsWriter {
+  private readonly path: string;
+  private readonly spoolPath: string;
+  private spool: FileHandle | undefined;
+  private shape: readonly number[] | undefined;
+  private frames = 0;
+
+  constructor(path: string) {
+    this.path = path;
+    this.spoolPath = `${path}.spool`;
+  }
+
+  /** Appends latents [1, C, n, h, w]. Throws OutputError. */
+  async write(latents: Tensor): Promise<void> {
+    this.shape = latents.shape;
+    try {
+      this.spool ??= await open(this.spoolPath, 'w+');
+      for (let time = 0; time < lengthOf(latents, axis.time); time++) {
+        const { data } = slice(latents, axis.time, time, time + 1);
+        await this.spool.appendFile(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+        this.frames++;
+      }
+    } catch (cause) {
+      throw new OutputError(`Expected latents to be written to ${this.path}, but: ${String(cause)}.`, { cause });
+    }
+  }
+
+  /** Writes the file, unless no latents came; returns whether it did. */
+  async finish(info: LatentsInfo): Promise<boolean> {
+    const { spool, shape } = this;
+    if (spool === undefined || shape === undefined) return false;
+    const writer = await SafetensorsWriter.create(
+      this.path,
+      { [tensorName]: shape.with(axis.time, this.frames) },
+      { reelspace: JSON.stringify(info) },
+    );
+    try {
+      const frameShape = shape.with(axis.time, 1);
+      for (let time = 0; time < this.frames; time++) {
+        const frame = createTensor(frameShape);
+        const bytes = new Uint8Array(frame.data.buffer);
+        await spool.read(bytes, 0, bytes.length, time * sizeOf(frameShape) * Float32Array.BYTES_PER_ELEMENT);
+        await writer.write(tensorName, frame, time);
+      }
+      await writer.finish();
+    } catch (error) {
+      await writer.abort();
+      throw error;
+    } finally {
+      await this.close();
+    }
+    return true;
+  }
+
+  /** Removes what was kept, if anything. */
+  async close(): Promise<void> {
+    await this.spool?.close();
+    this.spool = undefined;
+    await rm(this.spoolPath, { force: true });
+  }
+}
+
+const infoSchema = z.object({
+  frameRate: z.number().positive().max(1000),
+  numFrames: z.int().min(1).optional(),
+  settings: z.record(z.string(), z.unknown()),
+});
+
+/** Returns the latents [1, C, t, h, w] of a file that reelspace wrote, and what it says about them.
+ * Throws FormatError when they are not such a file's, BundleError when they are another model's. */
+export async function readLatents(path: string, model: Model): Promise<{ latents: Tensor; info: LatentsInfo }> {
+  const file = await openSafetensors(path);
+  try {
+    const info = parseInfo(path, file.metadata.reelspace);
+    const latents = await file.read(tensorName);
+    const { channels } = model.manifest.latent;
+    const isClip = latents.shape.length === 5 && latents.shape[0] === 1 && latents.data.length > 0;
+    if (!isClip || lengthOf(latents, axis.channels) !== channels) {
+      throw new BundleError(
+        expected(
+          `latents in ${path}`,
+          `[1, ${channels}, t, h, w] for model ${model.name}`,
+          `[${latents.shape.join(', ')}]`,
+          'Decode them with the model that made them.',
+        ),
+      );
+    }
+    return { latents, info };
+  } finally {
+    await file.close();
+  }
+}
+
+function parseInfo(path: string, text: string | undefined): LatentsInfo {
+  try {
+    return infoSchema.parse(JSON.parse(text ?? '')) as LatentsInfo;
+  } catch (cause) {
+    throw new FormatError(expected(path, 'latents that reelspace saved', 'another safetensors file'), { cause });
+  }
+}

@@ -1,0 +1,157 @@
+// Masks: which pixels are made anew, as frames, as latent positions, and as the weights of the final mix.
+import { expected, InvalidOptionError, MediaError } from '../errors.js';
+import { planFit } from '../media/fit.js';
+import type { Frame } from '../media/frame.js';
+import { probe } from '../media/probe.js';
+import { readFrames } from '../media/read-frames.js';
+import type { Manifest } from '../networks/manifest.js';
+import { createTensor, type Tensor } from '../tensor/tensor.js';
+import type { Size } from './geometry.js';
+
+/** One byte a pixel, rows from top to bottom: 1 is made anew, 0 is kept. */
+export type Mask = Uint8Array;
+
+/** Brightness, 0 to 255, from which a pixel of a mask picture counts as white. */
+const whiteFrom = 128;
+
+/** Feathering of the mask's edge, in pixels, towards its inside. */
+const featherRadius = 3;
+
+/** Yields one mask a frame without end: a box, a picture, or a clip whose last frame is held.
+ * `spec` is `x,y,w,h` in pixels of the source as displayed, or a file; white is made anew. */
+export async function* readMasks(
+  spec: string,
+  source: Size,
+  size: Size,
+  frameRate: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Mask, never> {
+  const box = parseBox(spec, source);
+  let last = box === undefined ? undefined : boxMask(box, source, size);
+  if (box === undefined) {
+    const { isStill } = await probe(spec, { signal });
+    const frames = readFrames(spec, {
+      ...size,
+      fit: 'cover',
+      frameRate: isStill ? undefined : frameRate,
+      maxFrames: isStill ? 1 : undefined,
+      signal,
+    });
+    for await (const frame of frames) {
+      last = threshold(frame);
+      if (!isStill) yield last;
+    }
+  }
+  if (last === undefined) throw new MediaError(`Expected at least one frame in mask ${spec}, got none.`);
+  for (;;) yield last;
+}
+
+interface Box {
+  readonly x: number;
+  readonly y: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+function parseBox(spec: string, source: Size): Box | undefined {
+  if (!/^\s*-?[\d.]+\s*(,\s*-?[\d.]+\s*){3}$/.test(spec)) return undefined;
+  const [x = Number.NaN, y = Number.NaN, width = Number.NaN, height = Number.NaN] = spec.split(',').map(Number);
+  const isInside =
+    x >= 0 && y >= 0 && width >= 1 && height >= 1 && x + width <= source.width && y + height <= source.height;
+  if (!isInside) {
+    throw new InvalidOptionError(
+      expected('mask', `x,y,w,h inside the source's ${source.width}x${source.height} pixels`, spec),
+    );
+  }
+  return { x, y, width, height };
+}
+
+/** Draws the box as the source's frames are fitted: scaled to cover the size, the rest cropped evenly. */
+function boxMask(box: Box, source: Size, size: Size): Mask {
+  const { scaled } = planFit(source, size.width, size.height, 'cover');
+  const toX = (x: number) => Math.round((x * scaled.width) / source.width - (scaled.width - size.width) / 2);
+  const toY = (y: number) => Math.round((y * scaled.height) / source.height - (scaled.height - size.height) / 2);
+  const mask = new Uint8Array(size.width * size.height);
+  const left = Math.max(0, toX(box.x));
+  const right = Math.min(size.width, toX(box.x + box.width));
+  for (let y = Math.max(0, toY(box.y)); y < Math.min(size.height, toY(box.y + box.height)); y++) {
+    if (left < right) mask.fill(1, y * size.width + left, y * size.width + right);
+  }
+  return mask;
+}
+
+function threshold({ width, height, data }: Frame): Mask {
+  const mask = new Uint8Array(width * height);
+  for (let i = 0; i < mask.length; i++) {
+    const sum = (data[3 * i] as number) + (data[3 * i + 1] as number) + (data[3 * i + 2] as number);
+    if (sum >= 3 * whiteFrom) mask[i] = 1;
+  }
+  return mask;
+}
+
+/** Returns which latent positions are kept, [1, 1, n, h, w]: those none of whose pixels is made anew.
+ * `groups` holds the masks of the pixel frames behind each latent frame. */
+export function keepMask(manifest: Manifest, groups: readonly (readonly Mask[])[], size: Size): Tensor {
+  const { spatialCompression } = manifest.latent;
+  const columns = size.width / spatialCompression;
+  const rows = size.height / spatialCompression;
+  const keep = createTensor([1, 1, groups.length, rows, columns]);
+  keep.data.fill(1);
+  for (const [frame, masks] of groups.entries()) {
+    for (const mask of masks) {
+      for (let y = 0; y < size.height; y++) {
+        const row = (frame * rows + Math.floor(y / spatialCompression)) * columns;
+        for (let x = 0; x < size.width; x++) {
+          if (mask[y * size.width + x] === 1) keep.data[row + Math.floor(x / spatialCompression)] = 0;
+        }
+      }
+    }
+  }
+  return keep;
+}
+
+/** Returns the source's pixels outside the mask and the made ones inside, feathered towards the inside (new frame). */
+export function composite(source: Frame, made: Frame, mask: Mask): Frame {
+  const { width, height } = source;
+  const inside = boxBlur(mask, width, height, featherRadius);
+  const data = new Uint8Array(source.data.length);
+  for (let i = 0; i < mask.length; i++) {
+    // Half of a straight edge's neighbourhood is inside: that is where the made pixels begin to count.
+    const weight = mask[i] === 1 ? Math.min(1, Math.max(0, 2 * (inside[i] as number) - 1)) : 0;
+    for (let at = 3 * i; at < 3 * i + 3; at++) {
+      const kept = source.data[at] as number;
+      data[at] = Math.round(kept + weight * ((made.data[at] as number) - kept));
+    }
+  }
+  return { width, height, data };
+}
+
+/** Returns each pixel's mean over a square of side 2 · radius + 1; beyond the frame counts as the nearest pixel. */
+function boxBlur(mask: Mask, width: number, height: number, radius: number): Float32Array {
+  const rows = new Float32Array(mask.length);
+  const result = new Float32Array(mask.length);
+  blurLines(mask, rows, height, width, width, 1, radius);
+  blurLines(rows, result, width, height, 1, width, radius);
+  return result;
+}
+
+function blurLines(
+  from: Uint8Array | Float32Array,
+  to: Float32Array,
+  lines: number,
+  length: number,
+  lineStride: number,
+  stride: number,
+  radius: number,
+): void {
+  for (let line = 0; line < lines; line++) {
+    const base = line * lineStride;
+    const at = (i: number) => from[base + Math.min(length - 1, Math.max(0, i)) * stride] as number;
+    let sum = 0;
+    for (let i = -radius; i <= radius; i++) sum += at(i);
+    for (let i = 0; i < length; i++) {
+      to[base + i * stride] = sum / (2 * radius + 1);
+      sum += at(i + radius + 1) - at(i - radius);
+    }
+  }
+}
