@@ -5,6 +5,7 @@ import sharp from 'sharp';
 import { expected, InvalidOptionError, OutputError, throwIfCancelled } from '../errors.js';
 import { writeFailure } from './failures.js';
 import type { Frame } from './frame.js';
+import { xmpPacket } from './metadata.js';
 import { checkFrame } from './pixels.js';
 import { dropTemporary, keepTemporary, reserveTemporary } from './temporary-file.js';
 import type { VideoWriter, VideoWriterOptions, WrittenVideo } from './write-frames.js';
@@ -31,6 +32,7 @@ class ImageWriter implements VideoWriter {
   readonly #path: string;
   readonly #options: VideoWriterOptions;
   readonly #isSequence: boolean;
+  readonly #xmp: string | undefined;
   readonly #temporary: string;
   readonly #written: string[] = [];
   #state: 'open' | 'finished' | 'aborted' = 'open';
@@ -40,6 +42,7 @@ class ImageWriter implements VideoWriter {
     this.#path = path;
     this.#options = options;
     this.#isSequence = counter.test(basename(pattern));
+    this.#xmp = xmpPacket(options.metadata);
     this.#temporary = reserveTemporary(resolve(path));
   }
 
@@ -64,6 +67,7 @@ class ImageWriter implements VideoWriter {
       if (extension === '.png') image.png();
       else if (extension === '.webp') image.webp({ lossless: true });
       else image.jpeg({ quality: 95, chromaSubsampling: '4:4:4' });
+      if (this.#xmp !== undefined) image.withXmp(this.#xmp);
       await image.toFile(join(this.#temporary, name));
       this.#written.push(name);
     } catch (error) {

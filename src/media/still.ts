@@ -5,133 +5,142 @@ import { MediaError, throwIfCancelled } from '../errors.js';
 import type { FitPlan } from './fit.js';
 import { type Frame, isWithinLimits, maxPixels, sizeLimit } from './frame.js';
 import type { MediaInfo } from './probe.js';
+import type { ReadFramesOptions } from './read-frames.js';
+import { fitFrame } from './resize.js';
 
 const white = { r: 255, g: 255, b: 255 };
-const black = { r: 0, g: 0, b: 0 };
-/** Delay of a frame that names none: what browsers use. */
+/** Shown for a frame whose delay is 0, as browsers do. */
 const defaultDelayMs = 100;
-
-/** Returns what an image file holds. Throws MediaError. */
-export async function probeStill(path: string): Promise<MediaInfo> {
-  const image = await openImage(path);
-  return image.info;
-}
-
-/** Yields the one frame of a still image, or those of an animation at an even rate. */
-export async function* readStillFrames(
-  path: string,
-  plan: FitPlan,
-  options: {
-    frameRate?: number | undefined;
-    startSeconds?: number | undefined;
-    maxFrames?: number | undefined;
-    signal?: AbortSignal | undefined;
-  },
-): AsyncGenerator<Frame, void, undefined> {
-  const image = await openImage(path);
-  if (image.info.isStill) {
-    yield await renderPage(path, image.file, 0, plan);
-    return;
-  }
-  const { startSeconds = 0, maxFrames = Number.POSITIVE_INFINITY } = options;
-  const frameRate = options.frameRate ?? image.info.frameRate;
-  let endMs = 0;
-  let next = 0;
-  for (const [page, delayMs] of image.delaysMs.entries()) {
-    endMs += delayMs;
-    let rendered: Frame | undefined;
-    while (next < maxFrames && (startSeconds + next / frameRate) * 1000 < endMs) {
-      throwIfCancelled(options.signal);
-      rendered = rendered === undefined ? await renderPage(path, image.file, page, plan) : copyOf(rendered);
-      next++;
-      yield rendered;
-    }
-    if (next >= maxFrames) return;
-  }
-}
-
-function copyOf(frame: Frame): Frame {
-  return { ...frame, data: frame.data.slice() };
-}
+/** Decoded bytes of an animation that are held at once. */
+const batchBytes = 64 << 20;
 
 interface OpenImage {
-  file: Buffer;
+  path: string;
+  /** The file as it is: sharp would take brackets in a name for loader options. */
+  bytes: Buffer;
   info: MediaInfo;
+  /** How long each picture of an animation is shown. */
   delaysMs: number[];
 }
 
-async function openImage(path: string): Promise<OpenImage> {
-  // By content: sharp would take brackets in a name for loader options.
-  const file = await readFile(path);
-  try {
-    const metadata = await sharp(file).metadata();
-    const { width, height } = metadata.autoOrient;
-    const pages = metadata.pages ?? 1;
-    const pageHeight = metadata.pageHeight ?? height;
-    if (!isWithinLimits(width, pageHeight)) {
-      throw new MediaError(`Expected ${path} to be ${sizeLimit}, got ${width}x${pageHeight}. Scale it down first.`);
+/** Returns what an image file holds. Throws MediaError. */
+export async function probeStill(path: string): Promise<MediaInfo> {
+  return (await openImage(path)).info;
+}
+
+/** Yields the one frame of a still image, or those of an animation at an even rate. Throws MediaError, CancelledError. */
+export async function* readStillFrames(
+  path: string,
+  plan: FitPlan,
+  options: ReadFramesOptions,
+): AsyncGenerator<Frame, void, undefined> {
+  const image = await openImage(path);
+  const { startSeconds = 0, maxFrames = Number.POSITIVE_INFINITY, frameRate = image.info.frameRate } = options;
+  if (image.info.isStill) {
+    for await (const picture of decodePictures(image)) yield await fitFrame(picture, plan);
+    return;
+  }
+  const { delaysMs } = image;
+  let index = 0;
+  let endMs = 0;
+  let numFrames = 0;
+  for await (const picture of decodePictures(image)) {
+    endMs += delaysMs[index++] ?? 0;
+    let shown: Frame | undefined;
+    while (numFrames < maxFrames && (startSeconds + numFrames / frameRate) * 1000 < endMs) {
+      throwIfCancelled(options.signal);
+      shown = shown === undefined ? await fitFrame(picture, plan) : { ...shown, data: shown.data.slice() };
+      numFrames++;
+      yield shown;
     }
-    const animated = metadata.format === 'webp' && pages > 1;
-    const delaysMs = Array.from({ length: pages }, (_, page) => metadata.delay?.[page] || defaultDelayMs);
-    const durationSeconds = animated ? delaysMs.reduce((sum, delay) => sum + delay, 0) / 1000 : 0;
-    const rotation = [0, 0, 180, 180, 90, 90, 270, 270][(metadata.orientation ?? 1) - 1] ?? 0;
-    return {
-      file,
-      delaysMs,
-      info: {
-        width,
-        height: pageHeight,
-        codedWidth: metadata.width,
-        codedHeight: metadata.pageHeight ?? metadata.height,
-        rotation,
-        frameRate: animated ? pages / durationSeconds : 1,
-        durationSeconds,
-        hasAudio: false,
-        audioCodec: undefined,
-        isStill: !animated,
-        hasAlpha: metadata.hasAlpha,
-        codec: metadata.format,
-        colorMatrix: undefined,
-      },
-    };
-  } catch (error) {
-    throw error instanceof MediaError ? error : damaged(path, error);
+    if (numFrames >= maxFrames) return;
   }
 }
 
-async function renderPage(path: string, file: Buffer, page: number, plan: FitPlan): Promise<Frame> {
-  const { frame, scaled } = plan;
-  try {
-    const resized = await sharp(file, { page, limitInputPixels: maxPixels })
-      .autoOrient()
+async function openImage(path: string): Promise<OpenImage> {
+  const bytes = await readFile(path);
+  const metadata = await sharp(bytes)
+    .metadata()
+    .catch((error: unknown) => {
+      throw damaged(path, error);
+    });
+  const animated = metadata.format === 'webp' && (metadata.pages ?? 1) > 1;
+  const { width } = metadata.autoOrient;
+  const height = animated ? (metadata.pageHeight ?? metadata.height) : metadata.autoOrient.height;
+  if (!isWithinLimits(width, height)) {
+    throw new MediaError(`Expected ${path} to be ${sizeLimit}, got ${width}x${height}. Scale it down first.`);
+  }
+  const delaysMs = animated ? (metadata.delay ?? []).map((delay) => (delay > 0 ? delay : defaultDelayMs)) : [];
+  const durationSeconds = delaysMs.reduce((sum, delay) => sum + delay, 0) / 1000;
+  return {
+    path,
+    bytes,
+    delaysMs,
+    info: {
+      width,
+      height,
+      codedWidth: metadata.width,
+      codedHeight: animated ? height : metadata.height,
+      rotation: rotationOf(metadata.orientation ?? 1),
+      frameRate: animated ? delaysMs.length / durationSeconds : 1,
+      durationSeconds,
+      hasAudio: false,
+      audioCodec: undefined,
+      isStill: !animated,
+      hasAlpha: metadata.hasAlpha,
+      codec: metadata.format,
+      colorMatrix: undefined,
+    },
+  };
+}
+
+/** Yields the pictures at their own size, upright, in sRGB, over white. An animation is decoded in batches. */
+async function* decodePictures(image: OpenImage): AsyncGenerator<Frame, void, undefined> {
+  const { width, height, isStill } = image.info;
+  const pictureBytes = width * height * 3;
+  const total = isStill ? 1 : image.delaysMs.length;
+  const batch = Math.max(1, Math.floor(batchBytes / pictureBytes));
+  for (let first = 0; first < total; first += batch) {
+    const pages = Math.min(batch, total - first);
+    // limitInputPixels counts the pictures of a batch together.
+    const input = sharp(image.bytes, {
+      limitInputPixels: maxPixels * pages,
+      ...(isStill ? {} : { page: first, pages }),
+    });
+    const decoded = await (isStill ? input.autoOrient() : input)
       .flatten({ background: white })
-      .resize(scaled.width, scaled.height, { fit: 'fill', kernel: 'lanczos3' })
       .toColourspace('srgb')
       .raw({ depth: 'uchar' })
-      .toBuffer({ resolveWithObject: true });
-    const { channels } = resized.info;
-    const placed = sharp(resized.data, { raw: { width: scaled.width, height: scaled.height, channels } });
-    const left = Math.floor(Math.abs(scaled.width - frame.width) / 2);
-    const top = Math.floor(Math.abs(scaled.height - frame.height) / 2);
-    if (scaled.width > frame.width || scaled.height > frame.height) placed.extract({ left, top, ...frame });
-    if (scaled.width < frame.width || scaled.height < frame.height) {
-      const right = frame.width - scaled.width - left;
-      const bottom = frame.height - scaled.height - top;
-      placed.extend({ left, top, right, bottom, background: black });
+      .toBuffer({ resolveWithObject: true })
+      .catch((error: unknown) => {
+        throw damaged(image.path, error);
+      });
+    const data = decoded.info.channels === 3 ? decoded.data : repeatGrey(decoded.data);
+    for (let page = 0; page < pages; page++) {
+      yield { width, height, data: data.subarray(page * pictureBytes, (page + 1) * pictureBytes) };
     }
-    const data = await placed.toColourspace('srgb').raw().toBuffer();
-    return { ...frame, data: new Uint8Array(data) };
-  } catch (error) {
-    throw damaged(path, error);
   }
+}
+
+function repeatGrey(grey: Uint8Array): Uint8Array {
+  const data = new Uint8Array(grey.length * 3);
+  grey.forEach((level, at) => {
+    data.fill(level, at * 3, at * 3 + 3);
+  });
+  return data;
+}
+
+/** Returns the clockwise turn that an EXIF orientation (TIFF 6.0, tag 274) asks for. */
+function rotationOf(orientation: number): number {
+  if (orientation === 3 || orientation === 4) return 180;
+  if (orientation === 5 || orientation === 6) return 90;
+  return orientation === 7 || orientation === 8 ? 270 : 0;
 }
 
 function damaged(path: string, cause: unknown): MediaError {
-  const reason = cause instanceof Error ? cause.message.split('\n')[0] : String(cause);
+  const reason = cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause);
   return new MediaError(
-    `Expected ${path} to be a whole image, got a damaged or unknown one (${reason}). Save it again.`,
-    {
-      cause,
-    },
+    `Expected ${path} to be a whole image in a known format, got one that can't be decoded (${reason}). Save it again as PNG.`,
+    { cause },
   );
 }

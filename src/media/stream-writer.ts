@@ -4,10 +4,11 @@ import { CancelledError, expected, InvalidOptionError, throwIfCancelled } from '
 import { type FfmpegRun, runFfmpeg, startFfmpeg } from './command.js';
 import { writeFailure } from './failures.js';
 import type { Frame } from './frame.js';
+import { metadataEntries } from './metadata.js';
 import { checkFrame } from './pixels.js';
 import { probe } from './probe.js';
 import { dropTemporary, keepTemporary, reserveTemporary } from './temporary-file.js';
-import type { OutputMetadata, VideoWriter, VideoWriterOptions, WrittenVideo } from './write-frames.js';
+import type { VideoWriter, VideoWriterOptions, WrittenVideo } from './write-frames.js';
 
 /** The containers that ffmpeg writes for us. */
 export type StreamFormat = 'mp4' | 'webm' | 'gif';
@@ -70,8 +71,9 @@ export async function createStreamWriter(
   }
   const recipe = recipes[format];
   const audio = await planAudio(recipe, options);
+  const metadata = metadataEntries(options.metadata).flatMap(([key, text]) => ['-metadata', `${key}=${text}`]);
   const pictures = reserveTemporary(path);
-  const finalOptions = [...recipe.container, ...metadataOptions(options.metadata)];
+  const finalOptions = [...recipe.container, ...metadata];
   const run = await startFfmpeg({
     inputs: [
       {
@@ -204,8 +206,4 @@ async function planAudio(recipe: Recipe, options: VideoWriterOptions): Promise<s
   if (audioCodec === undefined) return undefined;
   if (recipe.audio.copied.includes(audioCodec)) return ['-c:a', 'copy'];
   return [...recipe.audio.encode, '-af', 'apad'];
-}
-
-function metadataOptions(metadata: OutputMetadata | undefined): string[] {
-  return Object.entries(metadata ?? {}).flatMap(([key, value]) => ['-metadata', `${key}=${value}`]);
 }

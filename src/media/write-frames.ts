@@ -4,14 +4,8 @@ import { basename, dirname, extname, resolve } from 'node:path';
 import { expected, InvalidOptionError, OutputError, throwIfCancelled } from '../errors.js';
 import { checkFrameRate, checkSize, type Frame } from './frame.js';
 import { createImageWriter } from './image-writer.js';
+import type { OutputMetadata } from './metadata.js';
 import { createStreamWriter, type StreamFormat } from './stream-writer.js';
-
-/** Words about the output that travel inside it. GIF has no place for them. */
-export interface OutputMetadata {
-  title?: string;
-  /** Where reelspace keeps the settings of a run, as JSON. */
-  comment?: string;
-}
 
 /** How frames are written. */
 export interface VideoWriterOptions {
