@@ -1,0 +1,166 @@
+// Reads a bundle, the folder that holds everything about a model, and checks it before anything is loaded from it.
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readdir, readFile, realpath, stat } from 'node:fs/promises';
+import { isAbsolute, join, relative, resolve } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { fileURLToPath } from 'node:url';
+import { BundleError, expected } from '../errors.js';
+import { bundleFiles } from './bundle-layout.js';
+import { type Manifest, manifestFormatVersion, manifestSchema } from './manifest.js';
+import { manifestProblem } from './manifest-rules.js';
+
+/** A bundle whose manifest is in order and whose files are all there. */
+export interface Bundle {
+  /** Absolute path of the folder. */
+  readonly path: string;
+  readonly manifest: Manifest;
+  /** Content of scheduler/scheduler_config.json. */
+  readonly schedulerConfig: Readonly<Record<string, unknown>>;
+}
+
+/** A bundle that comes with reelspace. */
+export interface ModelListing {
+  readonly name: string;
+  readonly summary: string;
+  /** Absolute path of the folder. */
+  readonly path: string;
+}
+
+/** The package's models folder, seen from dist/src/networks. */
+const modelsFolder = fileURLToPath(new URL('../../../models/', import.meta.url));
+const jsonLimitBytes = 16 * 2 ** 20;
+const hashChunkBytes = 2 ** 20;
+
+/**
+ * Returns the bundle of that name among the bundled models, or in that folder when the text has a slash or starts with
+ * a dot. Every file has been found at its size, but not hashed: see `verifyBundle`. Throws BundleError.
+ */
+export async function readBundle(nameOrPath: string): Promise<Bundle> {
+  const path = await findFolder(nameOrPath);
+  const manifest = parseManifest(await readJson(path, bundleFiles.manifest), join(path, bundleFiles.manifest));
+  for (const file of manifest.files) {
+    const { size } = await statInside(path, file.path);
+    if (size !== file.sizeBytes) throw altered(path, [`${file.path} has ${size} bytes instead of ${file.sizeBytes}`]);
+  }
+  const schedulerConfig = await readJson(path, bundleFiles.schedulerConfig);
+  return { path, manifest, schedulerConfig };
+}
+
+/**
+ * Returns once every file has been read and has the SHA-256 of the manifest. Throws BundleError that names all files
+ * which don't. Takes about 2.5 s per GB on one core, most of it off the main thread's turn.
+ */
+export async function verifyBundle({ path, manifest }: Bundle): Promise<void> {
+  const problems: string[] = [];
+  for (const file of manifest.files) {
+    await statInside(path, file.path);
+    const hash = createHash('sha256');
+    await pipeline(createReadStream(join(path, file.path), { highWaterMark: hashChunkBytes }), hash);
+    if (hash.digest('hex') !== file.sha256) problems.push(`${file.path} has another SHA-256`);
+  }
+  if (problems.length > 0) throw altered(path, problems);
+}
+
+/** Returns the bundled models, by name. Folders that hold no manifest are no models. */
+export async function listModels(): Promise<ModelListing[]> {
+  const listings: ModelListing[] = [];
+  const entries = await readdir(modelsFolder, { withFileTypes: true });
+  for (const { name } of entries.toSorted((a, b) => a.name.localeCompare(b.name, 'en'))) {
+    const path = join(modelsFolder, name);
+    const isModel = (await statOrUndefined(join(path, bundleFiles.manifest)))?.isFile() ?? false;
+    if (!isModel) continue;
+    const manifest = parseManifest(await readJson(path, bundleFiles.manifest), join(path, bundleFiles.manifest));
+    listings.push({ name, summary: manifest.summary, path });
+  }
+  return listings;
+}
+
+async function findFolder(nameOrPath: string): Promise<string> {
+  const isPath = /[/\\]|^\./.test(nameOrPath) || nameOrPath === '';
+  const folder = isPath ? resolve(nameOrPath) : join(modelsFolder, nameOrPath);
+  const isFolder = nameOrPath !== '' && ((await statOrUndefined(folder))?.isDirectory() ?? false);
+  const hasManifest = isFolder && (await statOrUndefined(join(folder, bundleFiles.manifest))) !== undefined;
+  if (hasManifest) return folder;
+  if (isFolder && isPath) {
+    throw new BundleError(expected('model folder', `one with a ${bundleFiles.manifest}`, nameOrPath));
+  }
+  const names = (await listModels()).map(({ name }) => name).join(', ');
+  const known = names === '' ? 'No model is bundled' : `Bundled models: ${names}`;
+  throw new BundleError(
+    isPath
+      ? expected('model', 'a bundled model or a folder that exists', nameOrPath, `${known}.`)
+      : expected(
+          'model',
+          'the name of a bundled model',
+          nameOrPath,
+          `${known}. To load a folder, write ./${nameOrPath}.`,
+        ),
+  );
+}
+
+function parseManifest(json: Record<string, unknown>, path: string): Manifest {
+  const { formatVersion } = json;
+  if (typeof formatVersion === 'number' && formatVersion > manifestFormatVersion) {
+    throw new BundleError(
+      `${path} has formatVersion ${formatVersion}, and this version of reelspace reads up to ${manifestFormatVersion}. ` +
+        'Update reelspace.',
+    );
+  }
+  const result = manifestSchema.safeParse(json);
+  const issue = result.success ? undefined : result.error.issues[0];
+  const problem = result.success
+    ? manifestProblem(result.data)
+    : `${issue?.path.join('.') ?? 'the whole'}: ${issue?.message ?? 'unreadable'}`;
+  if (problem !== undefined || !result.success) {
+    throw new BundleError(`${path} breaks the bundle format at ${problem}. Export the bundle again.`);
+  }
+  return result.data;
+}
+
+async function readJson(folder: string, path: string): Promise<Record<string, unknown>> {
+  const { size } = await statInside(folder, path);
+  const place = join(folder, path);
+  if (size > jsonLimitBytes) throw new BundleError(expected(place, `at most ${jsonLimitBytes} bytes`, size));
+  let json: unknown;
+  try {
+    json = JSON.parse(await readFile(place, 'utf8'));
+  } catch (cause) {
+    throw new BundleError(`Expected ${place} to be JSON, but it can't be read as that. Get the bundle again.`, {
+      cause,
+    });
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+    throw new BundleError(expected(place, 'a JSON object', json));
+  }
+  return json as Record<string, unknown>;
+}
+
+/** Returns the size of a regular file that lies in the folder, also once links are followed. Throws BundleError. */
+async function statInside(folder: string, path: string): Promise<{ size: number }> {
+  const place = join(folder, path);
+  const stats = await statOrUndefined(place);
+  if (stats === undefined) throw new BundleError(`The bundle ${folder} lacks ${path}. Get the bundle again.`);
+  if (!stats.isFile()) throw new BundleError(`Expected ${place} to be a file. Get the bundle again.`);
+  const inside = relative(await realpath(folder), await realpath(place));
+  if (inside.startsWith('..') || isAbsolute(inside)) {
+    throw new BundleError(`${path} of the bundle ${folder} leads out of its folder. Put the file itself there.`);
+  }
+  return { size: stats.size };
+}
+
+async function statOrUndefined(path: string) {
+  try {
+    return await stat(path);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENAMETOOLONG' || code === 'ERR_INVALID_ARG_VALUE') {
+      return undefined;
+    }
+    throw new BundleError(`Can't read ${path}: ${(error as Error).message}.`, { cause: error });
+  }
+}
+
+function altered(path: string, problems: readonly string[]): BundleError {
+  return new BundleError(`The bundle ${path} was altered or cut short: ${problems.join('; ')}. Get it again.`);
+}

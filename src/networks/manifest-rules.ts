@@ -1,0 +1,44 @@
+// What the fields of a manifest have to say to each other.
+import { bundleFiles } from './bundle-layout.js';
+import type { Manifest } from './manifest.js';
+
+/** Returns the first field that contradicts another and how, or undefined when all agree. */
+export function manifestProblem(manifest: Manifest): string | undefined {
+  return rules(manifest).find(([, isKept]) => !isKept)?.[0];
+}
+
+function rules(manifest: Manifest): readonly (readonly [problem: string, isKept: boolean])[] {
+  const { latent, defaults, window, graphs, files } = manifest;
+  const { inputs, conditionMask } = graphs.denoiser;
+  const listed = new Set(files.map(({ path }) => path));
+  const needed = [bundleFiles.schedulerConfig, bundleFiles.tokenizer, ...Object.values(graphs).map(({ path }) => path)];
+  const unlisted = needed.find((path) => !listed.has(path));
+  return [
+    [`files: expected each path once`, listed.size === files.length],
+    [`files: expected ${unlisted} among them`, unlisted === undefined],
+    [
+      'latent.sizeMultiple: expected a multiple of spatialCompression',
+      latent.sizeMultiple % latent.spatialCompression === 0,
+    ],
+    [
+      'latent.rgb.weights: expected one row a channel',
+      (latent.rgb?.weights.length ?? latent.channels) === latent.channels,
+    ],
+    ['defaults.width: expected a multiple of latent.sizeMultiple', defaults.width % latent.sizeMultiple === 0],
+    ['defaults.height: expected a multiple of latent.sizeMultiple', defaults.height % latent.sizeMultiple === 0],
+    [
+      'defaults.numFrames: expected 1 more than a multiple of latent.temporalCompression',
+      (defaults.numFrames - 1) % latent.temporalCompression === 0,
+    ],
+    ['window.overlap: expected fewer than window.latentFrames', window.overlap < window.latentFrames],
+    ['graphs.denoiser.inputs: expected each input once', new Set(inputs).size === inputs.length],
+    [
+      'graphs.denoiser.conditionMask: expected the meaning of each channel exactly when condition_mask is an input',
+      inputs.includes('condition_mask') === (conditionMask?.length ?? 0) > 0,
+    ],
+    [
+      'graphs.denoiser.inputs: expected condition_latents and condition_mask together',
+      inputs.includes('condition_mask') === inputs.includes('condition_latents'),
+    ],
+  ];
+}

@@ -1,0 +1,101 @@
+// Opens a graph of a bundle and holds it against the manifest, so that a mismatch shows at load and not in mid-run.
+import { join } from 'node:path';
+import { BundleError } from '../errors.js';
+import type { Bundle } from './bundle.js';
+import type { Manifest, StreamingGraph } from './manifest.js';
+import { openSession, type SessionOptions } from './open-session.js';
+import type { NetworkSession, TensorInfo } from './session.js';
+import { stateInput, stateOutput } from './worker-protocol.js';
+
+/** The graphs of a bundle, as the manifest calls them. */
+export type GraphName = keyof Manifest['graphs'];
+
+/** Returns the network of a bundle's graph. Throws BundleError when its inputs or outputs aren't what the manifest says. */
+export async function openGraph(bundle: Bundle, graph: GraphName, options: SessionOptions): Promise<NetworkSession> {
+  const path = join(bundle.path, bundle.manifest.graphs[graph].path);
+  const session = await openSession(path, options);
+  const wanted = signature(bundle.manifest, graph);
+  const problem = compare('input', wanted.inputs, session.inputs) ?? compare('output', wanted.outputs, session.outputs);
+  if (problem === undefined) return session;
+  await session.release();
+  throw new BundleError(
+    `${path} does not fit ${bundle.manifest.name}'s manifest: ${problem}. Export the bundle again.`,
+  );
+}
+
+/** A tensor that a graph must have: an axis is a length, or undefined where any will do. */
+interface WantedTensor {
+  readonly name: string;
+  readonly types: readonly string[];
+  readonly shape: readonly (number | undefined)[];
+}
+
+interface Signature {
+  readonly inputs: readonly WantedTensor[];
+  readonly outputs: readonly WantedTensor[];
+}
+
+const any = undefined;
+
+function wanted(name: string, shape: WantedTensor['shape'], types: WantedTensor['types'] = ['float32']): WantedTensor {
+  return { name, types, shape };
+}
+
+function signature({ latent, graphs }: Manifest, graph: GraphName): Signature {
+  const latents = wanted('latents', [any, latent.channels, any, any, any]);
+  const pixels = wanted('pixels', [any, 3, any, any, any]);
+  if (graph === 'textEncoder') {
+    const ids = ['input_ids', 'attention_mask'].map((name) => wanted(name, [any, any], ['int64']));
+    return { inputs: ids, outputs: [wanted('prompt_embeds', [any, any, any])] };
+  }
+  if (graph === 'denoiser') {
+    const { inputs, conditionMask } = graphs.denoiser;
+    const optional = {
+      prompt_embeds: wanted('prompt_embeds', [any, any, any]),
+      prompt_mask: wanted('prompt_mask', [any, any], ['int64', 'float32']),
+      condition_latents: { ...latents, name: 'condition_latents' },
+      condition_mask: wanted('condition_mask', [any, conditionMask?.length, any, any, any]),
+    };
+    return {
+      inputs: [latents, wanted('timestep', [any], ['float32', 'int64']), ...inputs.map((name) => optional[name])],
+      outputs: [{ ...latents, name: 'prediction' }],
+    };
+  }
+  const { states } = graphs[graph];
+  const [taken, given] = graph === 'vaeEncoder' ? [pixels, latents] : [latents, pixels];
+  return {
+    inputs: [taken, ...stateTensors(states, stateInput)],
+    outputs: [given, ...stateTensors(states, stateOutput)],
+  };
+}
+
+function stateTensors(states: StreamingGraph['states'], nameOf: (index: number) => string): WantedTensor[] {
+  return states.map(({ channels, frames }, index) => wanted(nameOf(index), [any, channels, frames, any, any]));
+}
+
+function compare(
+  what: string,
+  wantedTensors: readonly WantedTensor[],
+  tensors: readonly TensorInfo[],
+): string | undefined {
+  const missing = wantedTensors.filter(({ name }) => !tensors.some((tensor) => tensor.name === name));
+  if (missing.length > 0) return `it lacks the ${what} ${missing.map(({ name }) => name).join(', ')}`;
+  const extra = tensors.filter(({ name }) => !wantedTensors.some((tensor) => tensor.name === name));
+  if (extra.length > 0) return `it has the unknown ${what} ${extra.map(({ name }) => name).join(', ')}`;
+  for (const { name, types, shape } of wantedTensors) {
+    const found = tensors.find((tensor) => tensor.name === name);
+    if (found === undefined) continue;
+    if (!types.includes(found.type)) return `the ${what} ${name} is ${found.type} instead of ${types.join(' or ')}`;
+    if (!fits(shape, found.shape)) {
+      return `the ${what} ${name} has shape [${found.shape.join(', ')}] instead of [${shape.map((length) => length ?? '*').join(', ')}]`;
+    }
+  }
+  return undefined;
+}
+
+function fits(shape: WantedTensor['shape'], found: TensorInfo['shape']): boolean {
+  return (
+    shape.length === found.length &&
+    found.every((length, axis) => typeof length !== 'number' || length === (shape[axis] ?? length))
+  );
+}

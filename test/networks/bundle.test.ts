@@ -1,0 +1,198 @@
+import assert from 'node:assert/strict';
+import { cp, mkdtemp, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { BundleError } from '../../src/errors.js';
+import { listModels, readBundle, verifyBundle } from '../../src/networks/bundle.js';
+import { inspectBundle } from '../../src/networks/inspect.js';
+import { type GraphName, openGraph } from '../../src/networks/open-graph.js';
+
+const tiny = fileURLToPath(new URL('../../../test/fixtures/tiny-bundle/', import.meta.url));
+let scratch: string;
+let copies = 0;
+before(async () => {
+  scratch = await mkdtemp(join(tmpdir(), 'reelspace-bundle-'));
+});
+after(() => rm(scratch, { recursive: true }));
+
+/** Returns a copy of the tiny bundle in a folder of its own. */
+async function copyOfTiny(): Promise<string> {
+  const folder = join(scratch, String(++copies));
+  await cp(tiny, folder, { recursive: true });
+  return folder;
+}
+
+/** A field of the manifest by its path, and its new value, made from the old one; undefined takes the field away. */
+type Change = readonly [path: string, edit: (old: never) => unknown];
+
+/** Returns a copy of the tiny bundle whose manifest was changed. */
+async function withManifest([path, edit]: Change): Promise<string> {
+  const folder = await copyOfTiny();
+  const file = join(folder, 'reelspace.json');
+  const manifest: Record<string, unknown> = JSON.parse(await readFile(file, 'utf8'));
+  const keys = path.split('.');
+  const last = keys.pop() ?? '';
+  const parent = keys.reduce((node, key) => node[key] as Record<string, unknown>, manifest);
+  parent[last] = edit(parent[last] as never);
+  await writeFile(file, JSON.stringify(manifest));
+  return folder;
+}
+
+async function rejects(promise: Promise<unknown>, ...parts: RegExp[]): Promise<void> {
+  await assert.rejects(promise, (error) => {
+    assert.ok(error instanceof BundleError, String(error));
+    for (const part of parts) assert.match(error.message, part);
+    assert.doesNotMatch(error.message, /\n/);
+    return true;
+  });
+}
+
+test('a whole bundle is read and verified', async () => {
+  const bundle = await readBundle(tiny);
+  assert.equal(bundle.manifest.name, 'tiny-bundle');
+  assert.deepEqual(
+    bundle.schedulerConfig,
+    JSON.parse(await readFile(join(tiny, 'scheduler/scheduler_config.json'), 'utf8')),
+  );
+  await verifyBundle(bundle);
+  const { files } = JSON.parse(await readFile(join(tiny, 'reelspace.json'), 'utf8'));
+  assert.deepEqual(bundle.manifest.files, files);
+});
+
+test('an unknown name lists the bundled models and tells how to name a folder', async () => {
+  await rejects(readBundle('nowhere'), /name of a bundled model, got "nowhere"/, /write \.\/nowhere/);
+  await rejects(readBundle('./nowhere'), /a folder that exists, got ".\/nowhere"/);
+  await rejects(readBundle(''), /got ""/);
+  await rejects(readBundle(scratch), /one with a reelspace\.json/);
+  await rejects(readBundle(join(tiny, 'reelspace.json')), /a folder that exists/);
+});
+
+test('bundled models are listed with the summary of their manifest', async () => {
+  for (const { name, path, summary } of await listModels()) {
+    const bundle = await readBundle(name);
+    assert.equal(bundle.path, path);
+    assert.equal(bundle.manifest.name, name);
+    assert.equal(bundle.manifest.summary, summary);
+  }
+});
+
+test('a manifest that is no manifest names the field', async () => {
+  const cases: [...Change, RegExp][] = [
+    ['latent.channels', () => undefined, /at latent\.channels: /],
+    ['defaults.steps', () => '4', /at defaults\.steps: /],
+    ['tasks', () => ['fly'], /at tasks\.0: /],
+    ['files.0.sha256', () => 'abc', /at files\.0\.sha256: /],
+    ['formatVersion', () => 2, /formatVersion 2, .* reads up to 1\. Update/],
+    ['formatVersion', () => 0, /at formatVersion: /],
+    ['graphs.denoiser.path', () => '../model.onnx', /at graphs\.denoiser\.path: .*inside the bundle/],
+    ['files.0.path', () => '/etc/hostname', /at files\.0\.path: .*inside the bundle/],
+    ['files', (files: unknown[]) => [...files, files[0]], /at files: expected each path once/],
+    ['files', (files: unknown[]) => files.slice(0, -1), /at files: expected vae_encoder\/model\.onnx among them/],
+    ['window.overlap', () => 4, /at window\.overlap/],
+    ['latent.sizeMultiple', () => 12, /at latent\.sizeMultiple/],
+    ['defaults.width', () => 36, /at defaults\.width/],
+    ['defaults.height', () => 36, /at defaults\.height/],
+    ['defaults.numFrames', () => 8, /at defaults\.numFrames/],
+    ['latent.rgb.weights', (rows: unknown[]) => rows.slice(1), /at latent\.rgb\.weights/],
+    ['graphs.denoiser.conditionMask', () => undefined, /at graphs\.denoiser\.conditionMask/],
+    ['graphs.denoiser.inputs', (inputs: string[]) => [...inputs, 'prompt_mask'], /inputs: expected each input once/],
+    ['graphs.denoiser.inputs', () => ['condition_mask'], /condition_latents and condition_mask together/],
+  ];
+  for (const [path, edit, part] of cases) {
+    await rejects(readBundle(await withManifest([path, edit])), part, /reelspace\.json/);
+  }
+});
+
+test('JSON that is none is named', async () => {
+  const folder = await copyOfTiny();
+  await writeFile(join(folder, 'reelspace.json'), '{"formatVersion": 1');
+  await rejects(readBundle(folder), /reelspace\.json to be JSON/);
+  await writeFile(join(folder, 'reelspace.json'), '[]');
+  await rejects(readBundle(folder), /to be a JSON object, got \[\]/);
+});
+
+test('a missing, cut or altered file is named', async () => {
+  const missing = await copyOfTiny();
+  await rm(join(missing, 'vae_decoder/model.onnx'));
+  await rejects(readBundle(missing), /lacks vae_decoder\/model\.onnx/);
+
+  const cut = await copyOfTiny();
+  await truncate(join(cut, 'transformer/model.onnx'), 1000);
+  await rejects(readBundle(cut), /transformer\/model\.onnx has 1000 bytes instead of \d+/);
+
+  const altered = await copyOfTiny();
+  for (const name of ['transformer/model.onnx', 'tokenizer/tokenizer.json']) {
+    const bytes = await readFile(join(altered, name));
+    bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
+    await writeFile(join(altered, name), bytes);
+  }
+  const both = /tokenizer\/tokenizer\.json has another SHA-256; transformer\/model\.onnx has another SHA-256/;
+  await rejects(verifyBundle(await readBundle(altered)), both);
+});
+
+test('no link leads out of the folder', async () => {
+  const folder = await copyOfTiny();
+  await rm(join(folder, 'vae_encoder'), { recursive: true });
+  await symlink(join(tiny, 'vae_encoder'), join(folder, 'vae_encoder'));
+  await rejects(readBundle(folder), /vae_encoder\/model\.onnx .*leads out of its folder/);
+
+  const within = await copyOfTiny();
+  await cp(join(within, 'vae_encoder'), join(within, 'elsewhere'), { recursive: true });
+  await rm(join(within, 'vae_encoder'), { recursive: true });
+  await symlink('elsewhere', join(within, 'vae_encoder'));
+  await verifyBundle(await readBundle(within));
+
+  const linked = join(scratch, 'linked');
+  await symlink(tiny, linked);
+  await verifyBundle(await readBundle(linked));
+});
+
+test('the graphs of a bundle fit its manifest', async () => {
+  const bundle = await readBundle(tiny);
+  for (const graph of ['textEncoder', 'denoiser', 'vaeEncoder', 'vaeDecoder'] as const) {
+    const session = await openGraph(bundle, graph, { device: 'cpu' });
+    assert.ok(session.inputs.length > 0);
+    await session.release();
+  }
+});
+
+test('a graph that does not fit its manifest is refused, and what differs is named', async () => {
+  const inputs = 'graphs.denoiser.inputs';
+  const encoderStates = 'graphs.vaeEncoder.states';
+  const decoderStates = 'graphs.vaeDecoder.states';
+  const cases: [GraphName, ...Change, RegExp][] = [
+    ['denoiser', inputs, (all: string[]) => all.toSpliced(1, 1), /unknown input prompt_mask\./],
+    ['denoiser', 'graphs.denoiser.conditionMask', () => ['keep'], /condition_mask has shape .* instead of \[\*, 1,/],
+    ['denoiser', 'latent', (latent: object) => ({ ...latent, channels: 8, rgb: undefined }), /input latents has shape/],
+    ['vaeEncoder', encoderStates, (all: unknown[]) => [...all, all[0]], /lacks the input state_in_2/],
+    ['vaeDecoder', decoderStates, (all: unknown[]) => all.slice(1), /unknown input state_in_1/],
+    [
+      'vaeDecoder',
+      decoderStates,
+      (all: unknown[]) => all.toReversed(),
+      /state_in_0 has shape .* instead of \[\*, 8, 2,/,
+    ],
+    ['textEncoder', 'graphs.textEncoder.path', () => 'vae_encoder/model.onnx', /lacks the input input_ids, att/],
+    ['vaeEncoder', 'graphs.vaeEncoder.path', () => 'tokenizer/tokenizer.json', /tokenizer\.json to be an ONNX/],
+  ];
+  for (const [graph, path, edit, part] of cases) {
+    const bundle = await readBundle(await withManifest([path, edit]));
+    await rejects(openGraph(bundle, graph, { device: 'cpu' }), part);
+  }
+});
+
+test('parameters and bytes are counted graph by graph', async () => {
+  const bundle = await readBundle(tiny);
+  const sizes = inspectBundle(bundle);
+  assert.deepEqual(
+    sizes.map(({ graph, path }) => [graph, path]),
+    Object.entries(bundle.manifest.graphs).map(([graph, { path }]) => [graph, path]),
+  );
+  for (const { path, parameters, sizeBytes } of sizes) {
+    assert.equal(sizeBytes, bundle.manifest.files.find((file) => file.path === path)?.sizeBytes);
+    // Weights are float32, and the file holds them once beside its nodes.
+    assert.ok(parameters > 1000 && parameters * 4 < sizeBytes, `${path}: ${parameters} parameters`);
+  }
+});

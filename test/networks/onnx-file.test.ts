@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { BundleError } from '../../src/errors.js';
+import { countParameters, readGraphOutline } from '../../src/networks/onnx-file.js';
+import { fixture } from './fixtures.js';
+
+test('the outline of a graph tells its weights, nodes and outputs', () => {
+  const outline = readGraphOutline(fixture('affine.onnx'));
+  assert.deepEqual(outline, {
+    weights: [
+      { name: 'scale', shape: [] },
+      { name: 'one', shape: [1] },
+      { name: 'step', shape: [1] },
+    ],
+    nodes: [
+      { name: 'node_scale', opType: 'Mul' },
+      { name: 'node_add', opType: 'Add' },
+      { name: 'node_step', opType: 'Add' },
+    ],
+    outputNames: ['y', 'j'],
+  });
+  assert.equal(countParameters(outline), 3);
+  assert.equal(countParameters({ ...outline, weights: [{ name: 'w', shape: [4, 3, 2] }] }), 24);
+});
+
+test('a file cut anywhere, or with any byte changed, is read or refused, and nothing else', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'reelspace-onnx-'));
+  const path = join(folder, 'model.onnx');
+  const whole = await readFile(fixture('affine.onnx'));
+  let refused = 0;
+  const read = async (bytes: Uint8Array) => {
+    await writeFile(path, bytes);
+    try {
+      readGraphOutline(path);
+    } catch (error) {
+      assert.ok(error instanceof BundleError, String(error));
+      assert.match(error.message, /model\.onnx to be an ONNX model/);
+      refused++;
+    }
+  };
+  for (let length = 0; length < whole.length; length++) await read(whole.subarray(0, length));
+  // Only a cut behind the last field of the graph, in front of the opset, leaves a whole outline.
+  assert.ok(refused >= whole.length - 10, `${refused} of ${whole.length} cuts were refused`);
+  for (let at = 0; at < whole.length; at++) {
+    const changed = Uint8Array.from(whole);
+    changed[at] = 0xff;
+    await read(changed);
+  }
+  await rm(folder, { recursive: true });
+});
