@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { composite, keepMask, type Mask, readMasks } from '../../src/diffusion/masks.js';
+import type { Frame } from '../../src/media/frame.js';
+import type { Manifest } from '../../src/networks/manifest.js';
+
+const manifest = { latent: { spatialCompression: 8 } } as Manifest;
+
+async function firstMask(spec: string, source = { width: 48, height: 32 }, size = source): Promise<Mask> {
+  const masks = readMasks(spec, source, size, 8, undefined);
+  const first = await masks.next();
+  await masks.return(undefined as never);
+  return first.value;
+}
+
+function solid(width: number, height: number, value: number): Frame {
+  return { width, height, data: new Uint8Array(3 * width * height).fill(value) };
+}
+
+describe('a box mask', () => {
+  it('covers its pixels and no others', async () => {
+    const mask = await firstMask('5, 6, 10, 12');
+    for (let y = 0; y < 32; y++) {
+      for (let x = 0; x < 48; x++) {
+        const isInside = x >= 5 && x < 15 && y >= 6 && y < 18;
+        assert.equal(mask[y * 48 + x], isInside ? 1 : 0, `at ${x}, ${y}`);
+      }
+    }
+  });
+
+  it('follows the scaling and cropping of the frames', async () => {
+    // 96x32 covers 32x32 at its own height: 32 pixels are cropped off each side.
+    const mask = await firstMask('40,0,8,32', { width: 96, height: 32 }, { width: 32, height: 32 });
+    assert.deepEqual([mask[7], mask[8], mask[15], mask[16]], [0, 1, 1, 0]);
+  });
+
+  it('is refused outside the source', async () => {
+    for (const spec of ['-1,0,5,5', '40,0,9,5', '0,0,0,5', '0,30,5,3']) {
+      await assert.rejects(firstMask(spec), /Expected mask to be x,y,w,h inside the source's 48x32 pixels/);
+    }
+  });
+
+  it('goes on without end', async () => {
+    const masks = readMasks('0,0,1,1', { width: 8, height: 8 }, { width: 8, height: 8 }, 8, undefined);
+    const first = (await masks.next()).value;
+    for (let frame = 0; frame < 10; frame++) assert.equal((await masks.next()).value, first);
+  });
+});
+
+describe('keepMask', () => {
+  it('keeps the positions none of whose pixels, in none of whose frames, is made anew', () => {
+    const size = { width: 24, height: 16 };
+    const none = new Uint8Array(24 * 16);
+    const onePixel = none.slice();
+    onePixel[9 * 24 + 15] = 1;
+    const keep = keepMask(manifest, [[none], [none, none, onePixel, none]], size);
+    assert.deepEqual(keep.shape, [1, 1, 2, 2, 3]);
+    assert.deepEqual([...keep.data], [1, 1, 1, 1, 1, 1, /* second frame */ 1, 1, 1, 1, 0, 1]);
+  });
+});
+
+describe('composite', () => {
+  const width = 40;
+  const height = 30;
+  const mask = new Uint8Array(width * height);
+  for (let y = 8; y < 24; y++) mask.fill(1, y * width + 10, y * width + 30);
+  const { data } = composite(solid(width, height, 10), solid(width, height, 200), mask);
+
+  it('leaves every pixel outside the mask as it was', () => {
+    for (const [i, value] of data.entries()) if (mask[Math.floor(i / 3)] === 0) assert.equal(value, 10);
+  });
+
+  it('shows what was made, feathered towards the edge', () => {
+    const row = Array.from({ length: width }, (_, x) => data[3 * (15 * width + x)] as number);
+    assert.deepEqual(row.slice(13, 27), new Array(14).fill(200));
+    for (let x = 10; x < 13; x++) assert.ok((row[x] as number) < (row[x + 1] as number));
+  });
+
+  it('shows all of what was made where everything is masked', () => {
+    const all = composite(solid(8, 8, 10), solid(8, 8, 200), new Uint8Array(64).fill(1));
+    assert.ok(all.data.every((value) => value === 200));
+  });
+});
