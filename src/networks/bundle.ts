@@ -29,7 +29,8 @@ export interface ModelListing {
 
 /** The package's models folder, seen from dist/src/networks. */
 const modelsFolder = fileURLToPath(new URL('../../../models/', import.meta.url));
-const jsonLimitBytes = 16 * 2 ** 20;
+/** Vocabularies of 256,000 pieces take some 20 MB. */
+const jsonLimitBytes = 64 * 2 ** 20;
 const hashChunkBytes = 2 ** 20;
 
 /**
@@ -38,12 +39,12 @@ const hashChunkBytes = 2 ** 20;
  */
 export async function readBundle(nameOrPath: string): Promise<Bundle> {
   const path = await findFolder(nameOrPath);
-  const manifest = parseManifest(await readJson(path, bundleFiles.manifest), join(path, bundleFiles.manifest));
+  const manifest = parseManifest(await readBundleJson(path, bundleFiles.manifest), join(path, bundleFiles.manifest));
   for (const file of manifest.files) {
     const { size } = await statInside(path, file.path);
     if (size !== file.sizeBytes) throw altered(path, [`${file.path} has ${size} bytes instead of ${file.sizeBytes}`]);
   }
-  const schedulerConfig = await readJson(path, bundleFiles.schedulerConfig);
+  const schedulerConfig = await readBundleJson(path, bundleFiles.schedulerConfig);
   return { path, manifest, schedulerConfig };
 }
 
@@ -70,7 +71,7 @@ export async function listModels(): Promise<ModelListing[]> {
     const path = join(modelsFolder, name);
     const isModel = (await statOrUndefined(join(path, bundleFiles.manifest)))?.isFile() ?? false;
     if (!isModel) continue;
-    const manifest = parseManifest(await readJson(path, bundleFiles.manifest), join(path, bundleFiles.manifest));
+    const manifest = parseManifest(await readBundleJson(path, bundleFiles.manifest), join(path, bundleFiles.manifest));
     listings.push({ name, summary: manifest.summary, path });
   }
   return listings;
@@ -118,7 +119,8 @@ function parseManifest(json: Record<string, unknown>, path: string): Manifest {
   return result.data;
 }
 
-async function readJson(folder: string, path: string): Promise<Record<string, unknown>> {
+/** Returns a JSON object that lies in the bundle's folder. Throws BundleError when it is missing or no such thing. */
+export async function readBundleJson(folder: string, path: string): Promise<Record<string, unknown>> {
   const { size } = await statInside(folder, path);
   const place = join(folder, path);
   if (size > jsonLimitBytes) throw new BundleError(expected(place, `at most ${jsonLimitBytes} bytes`, size));

@@ -1,0 +1,111 @@
+// One call of the denoiser: what the graph wants is made from what is given, and held against it before anything runs.
+import { expected, InvalidOptionError, NetworkError } from '../errors.js';
+import { axis, createTensor, sameShape, sizeOf, type Tensor } from '../tensor/tensor.js';
+import type { Manifest } from './manifest.js';
+import type { CallOptions, DenoiserCall } from './model.js';
+import type { NetworkSession, NetworkTensor } from './session.js';
+
+/**
+ * Returns the prediction [B, C, t, h, w]. Latents, prompt and conditions of batch 1 are repeated to the batch of the
+ * others; conditions that the graph takes and the call doesn't give are zeros. Throws InvalidOptionError for tensors that
+ * don't fit the model or each other, before the network runs.
+ */
+export async function predict(
+  session: NetworkSession,
+  { latent, graphs }: Manifest,
+  call: DenoiserCall,
+  options: CallOptions,
+): Promise<Tensor> {
+  const { latents, timestep, prompt, conditionLatents, conditionMask } = call;
+  if (!Number.isFinite(timestep)) throw new InvalidOptionError(expected('timestep', 'a finite number', timestep));
+  const { inputs, conditionMask: meanings = [] } = graphs.denoiser;
+  const volume = latents.shape.slice(axis.time);
+  const tokens = prompt.embeds.shape[1] ?? 0;
+  const embedWidth = session.inputs.find(({ name }) => name === 'prompt_embeds')?.shape[2];
+  const parts: Part[] = [
+    { input: 'latents', name: 'latents', tensor: latents, row: [latent.channels, ...volume] },
+    { input: 'prompt_embeds', name: 'prompt embeds', tensor: prompt.embeds, row: [tokens, embedWidth] },
+    { input: 'prompt_mask', name: 'prompt mask', tensor: prompt.mask, row: [tokens] },
+    {
+      input: 'condition_latents',
+      name: 'condition latents',
+      tensor: conditionLatents,
+      row: [latent.channels, ...volume],
+    },
+    { input: 'condition_mask', name: 'condition mask', tensor: conditionMask, row: [meanings.length, ...volume] },
+  ];
+  if (volume.length !== 3) throw new InvalidOptionError(expected('latents', '[B, C, t, h, w]', [...latents.shape]));
+  for (const part of parts) assertRow(part);
+  const batch = commonBatch(parts);
+  const feeds: Record<string, NetworkTensor> = {
+    timestep: feed(session, 'timestep', createTensor([batch], new Float32Array(batch).fill(timestep))),
+  };
+  for (const { input, name, tensor, row } of parts) {
+    const isTaken = input === 'latents' || inputs.some((taken) => taken === input);
+    const isCondition = input === 'condition_latents' || input === 'condition_mask';
+    if (isTaken) feeds[input] = feed(session, input, repeated(tensor, batch, row as readonly number[]));
+    else if (isCondition && tensor !== undefined) {
+      throw new InvalidOptionError(`This model takes no ${name}. Use a model whose tasks include what you want to do.`);
+    }
+  }
+  const { prediction } = await session.run(feeds, { ...options, transfer: true });
+  const shape = [batch, latent.channels, ...volume];
+  if (prediction?.type !== 'float32' || !sameShape(prediction.shape, shape)) {
+    throw new NetworkError(
+      expected(`prediction of ${graphs.denoiser.path}`, `[${shape.join(', ')}]`, [...(prediction?.shape ?? [])]),
+    );
+  }
+  return { data: prediction.data, shape };
+}
+
+/** An input of the graph, and what the call gives for it. */
+interface Part {
+  readonly input: string;
+  readonly name: string;
+  readonly tensor: Tensor | undefined;
+  /** Its shape without the batch; undefined or a symbol where any length will do. */
+  readonly row: readonly (number | string | undefined)[];
+}
+
+function assertRow({ name, tensor, row }: Part): void {
+  if (tensor === undefined) return;
+  const [batch = 0, ...lengths] = tensor.shape;
+  const fits =
+    batch >= 1 &&
+    lengths.length === row.length &&
+    row.every((length, index) => typeof length !== 'number' || (length >= 1 && length === lengths[index]));
+  if (!fits || tensor.data.length !== sizeOf(tensor.shape)) {
+    const rule = row.map((length) => length ?? 'any').join(', ');
+    throw new InvalidOptionError(expected(`shape of ${name}`, `[B, ${rule}] with as many numbers`, [...tensor.shape]));
+  }
+}
+
+function commonBatch(parts: readonly Part[]): number {
+  const batches = parts.flatMap(({ name, tensor }) =>
+    tensor === undefined ? [] : [{ name, batch: tensor.shape[0] ?? 0 }],
+  );
+  const batch = Math.max(...batches.map((part) => part.batch));
+  for (const part of batches) {
+    if (part.batch === 1 || part.batch === batch) continue;
+    throw new InvalidOptionError(expected(`batch of ${part.name}`, `1 or ${batch}, as the largest is`, part.batch));
+  }
+  return batch;
+}
+
+/** Returns a copy of the rows, repeated to the batch; zeros when there is no tensor. */
+function repeated(tensor: Tensor | undefined, batch: number, row: readonly number[]): Tensor {
+  if (tensor === undefined) return createTensor([batch, ...row]);
+  const result = createTensor(tensor.shape.with(0, batch));
+  for (let at = 0; at < result.data.length; at += tensor.data.length) result.data.set(tensor.data, at);
+  return result;
+}
+
+/** Returns the tensor in the type that the graph's input has; integers must be whole. */
+function feed({ inputs }: NetworkSession, name: string, { data, shape }: Tensor): NetworkTensor {
+  if (inputs.find((input) => input.name === name)?.type !== 'int64') return { type: 'float32', data, shape };
+  const fraction = data.find((value) => !Number.isInteger(value));
+  if (fraction !== undefined) {
+    throw new InvalidOptionError(expected(name, 'whole numbers for this model', fraction));
+  }
+  return { type: 'int64', data: BigInt64Array.from(data, BigInt), shape };
+}

@@ -1,0 +1,110 @@
+// Makes a model of a bundle: everything the pipelines ask of it, each network opened when it is first needed.
+
+import { NetworkError } from '../errors.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { type Bundle, readBundle, readBundleJson } from './bundle.js';
+import { bundleFiles } from './bundle-layout.js';
+import { predict } from './denoiser.js';
+import { resolveDevice } from './device.js';
+import type { Manifest } from './manifest.js';
+import type { CallOptions, DenoiserCall, Device, DeviceChoice, Model, PromptEmbeds, VaeOptions } from './model.js';
+import { type GraphName, openGraph } from './open-graph.js';
+import type { NetworkSession } from './session.js';
+import { embedPrompts } from './text-encoder.js';
+import { PromptTokenizer } from './tokenizer.js';
+import { decodeLatents } from './vae-decoder.js';
+import { encodePixels } from './vae-encoder.js';
+
+/** Where and how a model runs. */
+export interface LoadOptions {
+  /** Default 'auto'. */
+  readonly device?: 'auto' | Device | undefined;
+  /** CPU threads for one network. Default: one for each physical core. */
+  readonly threads?: number | undefined;
+}
+
+/**
+ * Returns the model of that name among the bundled ones, or in that folder when the text has a slash or starts with a
+ * dot. Networks are opened when first needed and kept until `close`; a graph that doesn't fit the manifest shows then.
+ * Throws BundleError and DeviceError.
+ */
+export async function loadModel(nameOrPath: string, { device = 'auto', threads }: LoadOptions = {}): Promise<Model> {
+  const [bundle, choice] = await Promise.all([readBundle(nameOrPath), resolveDevice(device)]);
+  return new BundleModel(bundle, choice, threads);
+}
+
+class BundleModel implements Model {
+  readonly name: string;
+  readonly path: string;
+  readonly manifest: Manifest;
+  readonly schedulerConfig: Readonly<Record<string, unknown>>;
+  readonly device: DeviceChoice;
+  readonly #bundle: Bundle;
+  readonly #threads: number | undefined;
+  readonly #networks = new Map<GraphName, Promise<NetworkSession>>();
+  #tokenizer: Promise<PromptTokenizer> | undefined;
+  #isClosed = false;
+
+  constructor(bundle: Bundle, device: DeviceChoice, threads: number | undefined) {
+    this.name = bundle.manifest.name;
+    this.path = bundle.path;
+    this.manifest = bundle.manifest;
+    this.schedulerConfig = bundle.schedulerConfig;
+    this.device = device;
+    this.#bundle = bundle;
+    this.#threads = threads;
+  }
+
+  async encodePrompts(prompts: readonly string[], options: CallOptions = {}): Promise<PromptEmbeds> {
+    const [session, tokenizer] = await Promise.all([this.#network('textEncoder'), this.#openTokenizer()]);
+    return embedPrompts(session, tokenizer, this.manifest, prompts, options);
+  }
+
+  encode(pixels: AsyncIterable<Tensor>, options: VaeOptions = {}): AsyncGenerator<Tensor> {
+    return encodePixels(() => this.#network('vaeEncoder'), this.manifest, pixels, options);
+  }
+
+  decode(latents: AsyncIterable<Tensor>, options: VaeOptions = {}): AsyncGenerator<Tensor> {
+    return decodeLatents(() => this.#network('vaeDecoder'), this.manifest, latents, options);
+  }
+
+  async denoise(call: DenoiserCall, options: CallOptions = {}): Promise<Tensor> {
+    return predict(await this.#network('denoiser'), this.manifest, call, options);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const opened = await Promise.allSettled(this.#networks.values());
+    this.#networks.clear();
+    await Promise.all(opened.map((result) => (result.status === 'fulfilled' ? result.value.release() : undefined)));
+  }
+
+  async #network(graph: GraphName): Promise<NetworkSession> {
+    if (this.#isClosed) throw new NetworkError(`The model ${this.name} was closed. Load it again.`);
+    const known = this.#networks.get(graph);
+    if (known !== undefined) return known;
+    const opening = openGraph(this.#bundle, graph, { device: this.device.device, threads: this.#threads });
+    this.#networks.set(graph, opening);
+    try {
+      return await opening;
+    } catch (error) {
+      // What was in the way may be gone the next time.
+      this.#networks.delete(graph);
+      throw error;
+    }
+  }
+
+  async #openTokenizer(): Promise<PromptTokenizer> {
+    this.#tokenizer ??= readTokenizer(this.#bundle);
+    return this.#tokenizer;
+  }
+}
+
+async function readTokenizer({ path, manifest }: Bundle): Promise<PromptTokenizer> {
+  const hasConfig = manifest.files.some((file) => file.path === bundleFiles.tokenizerConfig);
+  const [tokenizer, config] = await Promise.all([
+    readBundleJson(path, bundleFiles.tokenizer),
+    hasConfig ? readBundleJson(path, bundleFiles.tokenizerConfig) : {},
+  ]);
+  return new PromptTokenizer(tokenizer, config, manifest.graphs.textEncoder.maxTokens);
+}

@@ -1,0 +1,55 @@
+// Regroups frames that come in pieces of any length into chunks of one length, so that results never depend on the pieces.
+import { axis, createTensor, slice, type Tensor } from '../tensor/tensor.js';
+
+/** How frames are regrouped. */
+export interface ChunkRule {
+  /** Returns frames a chunk, at least 1. Called once, with the first piece. */
+  chunkFrames(piece: Tensor): number;
+  /** Copies of the first frame put in front of it. */
+  readonly leadingCopies: number;
+  /** Throws when a piece [1, C, m, H, W] doesn't belong in this clip. */
+  assertPiece(piece: Tensor, first: Tensor): void;
+}
+
+/** Yields chunks [1, C, n, H, W], all of one length but the last, which may be shorter; each is a new tensor. */
+export async function* rechunk(pieces: AsyncIterable<Tensor>, rule: ChunkRule): AsyncGenerator<Tensor> {
+  let first: Tensor | undefined;
+  let chunkFrames = 0;
+  let chunk: Tensor | undefined;
+  let filled = 0;
+  for await (const piece of pieces) {
+    const isFirst = first === undefined;
+    first ??= piece;
+    rule.assertPiece(piece, first);
+    const frames = piece.shape[axis.time] ?? 0;
+    if (isFirst) chunkFrames = rule.chunkFrames(piece);
+    // Negative positions stand for the copies of frame 0.
+    let at = isFirst ? -rule.leadingCopies : 0;
+    if (frames === 0) {
+      if (isFirst) first = undefined;
+      continue;
+    }
+    while (at < frames) {
+      chunk ??= createTensor(piece.shape.with(axis.time, chunkFrames));
+      const count = at < 0 ? 1 : Math.min(frames - at, chunkFrames - filled);
+      copyFrames(piece, Math.max(at, 0), chunk, filled, count);
+      at += count;
+      filled += count;
+      if (filled < chunkFrames) continue;
+      yield chunk;
+      chunk = undefined;
+      filled = 0;
+    }
+  }
+  if (chunk !== undefined) yield slice(chunk, axis.time, 0, filled);
+}
+
+function copyFrames(from: Tensor, fromFrame: number, to: Tensor, toFrame: number, count: number): void {
+  const [, channels = 0, fromFrames = 0, height = 0, width = 0] = from.shape;
+  const toFrames = to.shape[axis.time] ?? 0;
+  const area = height * width;
+  for (let channel = 0; channel < channels; channel++) {
+    const start = (channel * fromFrames + fromFrame) * area;
+    to.data.set(from.data.subarray(start, start + count * area), (channel * toFrames + toFrame) * area);
+  }
+}

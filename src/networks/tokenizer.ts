@@ -1,0 +1,131 @@
+// Prompts as token ids, by the bundle's own tokenizer.json: cut and padded here, since the package does neither.
+import { Tokenizer } from '@huggingface/tokenizers';
+import { BundleError } from '../errors.js';
+
+/** A prompt as the text encoder reads it. */
+export interface TokenizedPrompt {
+  /** Token ids with the special ones at both ends, at most as many as the text encoder reads. */
+  readonly ids: readonly number[];
+  /** The end of the prompt that was not read, from the first word that was not read whole; undefined when all was. */
+  readonly cut: string | undefined;
+}
+
+/** Texts of which one at least has tokens in any vocabulary. */
+const probes = ['a', 'the', '0', '.'];
+
+/** Characters that are looked at first, for each token there is room for; doubled until the room is full. */
+const charactersPerToken = 16;
+
+/** What is used of the package's tokenizer; its own types don't resolve under NodeNext. */
+interface Vocabulary {
+  encode(text: string, options?: { add_special_tokens?: boolean }): { ids: readonly number[] };
+  token_to_id(token: string): number | undefined;
+}
+
+/** A vocabulary, and the special tokens that its model wants around a prompt. */
+export class PromptTokenizer {
+  /** The token that fills a shorter prompt up to the length of a longer one. */
+  readonly padId: number;
+  readonly #tokenizer: Vocabulary;
+  readonly #before: readonly number[];
+  readonly #after: readonly number[];
+  readonly #room: number;
+
+  /** Takes the contents of tokenizer.json and tokenizer_config.json. Throws BundleError when they make no tokenizer. */
+  constructor(tokenizerJson: object, tokenizerConfig: object, maxTokens: number) {
+    try {
+      this.#tokenizer = new Tokenizer(tokenizerJson, tokenizerConfig);
+      const [before, after] = specialTokens(this.#tokenizer);
+      this.#before = before;
+      this.#after = after;
+      this.padId = padIdOf(tokenizerJson, tokenizerConfig, this.#tokenizer);
+    } catch (cause) {
+      if (cause instanceof BundleError) throw cause;
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new BundleError(
+        `Expected tokenizer/tokenizer.json to be a tokenizer that works: ${reason}. Export the bundle again.`,
+        { cause },
+      );
+    }
+    this.#room = maxTokens - this.#before.length - this.#after.length;
+    if (this.#room < 1) {
+      throw new BundleError(
+        `Expected maxTokens to leave room between the special tokens, got ${maxTokens}. Export the bundle again.`,
+      );
+    }
+  }
+
+  /** Returns the tokens of a prompt. An empty prompt has nothing but special tokens. */
+  tokenize(prompt: string): TokenizedPrompt {
+    const { ids, isWhole } = this.#firstIds(prompt);
+    const kept = [...this.#before, ...ids.slice(0, this.#room), ...this.#after];
+    if (isWhole && ids.length <= this.#room) return { ids: kept, cut: undefined };
+    return { ids: kept, cut: prompt.slice(this.#readLength(prompt)).trimStart() };
+  }
+
+  /** Ids of so much of the prompt that the room is full twice over, or of all of it: long prompts cost no more. */
+  #firstIds(prompt: string): { ids: readonly number[]; isWhole: boolean } {
+    for (let length = this.#room * charactersPerToken; ; length *= 2) {
+      const isWhole = length >= prompt.length;
+      const ids = contentIds(this.#tokenizer, isWhole ? prompt : prompt.slice(0, length));
+      if (isWhole || ids.length > 2 * this.#room) return { ids, isWhole };
+    }
+  }
+
+  /** Characters up to the end of the last word that still fits as a whole. */
+  #readLength(prompt: string): number {
+    const ends = [0, ...Array.from(prompt.matchAll(/\S+/g), ({ index, 0: word }) => index + word.length)];
+    let fits = 0;
+    let tooLong = ends.length;
+    // The first word that doesn't fit is near the front, whatever the length of the prompt.
+    for (let reach = 1; reach < tooLong; reach *= 2) {
+      if (!this.#hasRoom(prompt, ends[reach])) tooLong = reach;
+      else fits = reach;
+    }
+    while (tooLong - fits > 1) {
+      const middle = (fits + tooLong) >> 1;
+      if (this.#hasRoom(prompt, ends[middle])) fits = middle;
+      else tooLong = middle;
+    }
+    return ends[fits] ?? 0;
+  }
+
+  #hasRoom(prompt: string, length: number | undefined): boolean {
+    const { ids, isWhole } = this.#firstIds(prompt.slice(0, length));
+    return isWhole && ids.length <= this.#room;
+  }
+}
+
+function contentIds(tokenizer: Vocabulary, text: string): readonly number[] {
+  const { ids } = tokenizer.encode(text, { add_special_tokens: false });
+  // Without an unknown-token the package gives undefined for what is not in the vocabulary.
+  if (ids.every((id) => Number.isInteger(id) && id >= 0)) return ids;
+  throw new BundleError(
+    `The vocabulary of tokenizer/tokenizer.json has no token for a part of ${JSON.stringify(text.slice(0, 80))}, and none ` +
+      'for unknown text. Export the bundle again.',
+  );
+}
+
+/** Returns the tokens that the post-processor puts before and after a text. */
+function specialTokens(tokenizer: Vocabulary): [before: number[], after: number[]] {
+  for (const probe of probes) {
+    const bare = contentIds(tokenizer, probe);
+    if (bare.length === 0) continue;
+    const { ids } = tokenizer.encode(probe);
+    for (let start = 0; start + bare.length <= ids.length; start++) {
+      if (bare.every((id, index) => ids[start + index] === id)) {
+        return [ids.slice(0, start), ids.slice(start + bare.length)];
+      }
+    }
+  }
+  throw new Error('it has no tokens for letters, digits or full stops');
+}
+
+function padIdOf(tokenizerJson: object, config: object, tokenizer: Vocabulary): number {
+  const { padding } = tokenizerJson as { padding?: { pad_id?: unknown } | null };
+  const { pad_token: token } = config as { pad_token?: string | { content?: string } | null };
+  const content = typeof token === 'string' ? token : token?.content;
+  const id = padding?.pad_id ?? (content === undefined ? undefined : tokenizer.token_to_id(content));
+  if (typeof id === 'number' && Number.isInteger(id) && id >= 0) return id;
+  throw new Error('it names no padding token');
+}

@@ -1,0 +1,76 @@
+// Latents in, pixels out, a chunk at a time, whatever the length of the clip.
+import { expected, InvalidOptionError } from '../errors.js';
+import { axis, lengthOf, slice, type Tensor } from '../tensor/tensor.js';
+import type { Manifest } from './manifest.js';
+import type { VaeOptions } from './model.js';
+import { readAhead } from './read-ahead.js';
+import { rechunk } from './rechunk.js';
+import type { NetworkSession } from './session.js';
+import { assertClipPiece } from './vae-frames.js';
+import { latentFramesPerCall, tileLayout } from './vae-limits.js';
+import { tensorPlaces, VaeStream } from './vae-stream.js';
+
+/**
+ * Yields the pixels [1, 3, m, H, W] of latents [1, C, n, h, w] that come in pieces of any length, decoded one chunk
+ * ahead. Pixels are about [-1, 1] and not clamped; their buffers are the caller's. The first latent frame gives one frame,
+ * each other one temporalCompression frames. Throws InvalidOptionError for latents that the model can't take.
+ */
+export async function* decodeLatents(
+  open: () => Promise<NetworkSession>,
+  manifest: Manifest,
+  latents: AsyncIterable<Tensor>,
+  { signal, ...options }: VaeOptions,
+): AsyncGenerator<Tensor> {
+  const stop = new AbortController();
+  const stopToo = () => stop.abort(signal?.reason);
+  if (signal?.aborted) stopToo();
+  signal?.addEventListener('abort', stopToo, { once: true });
+  try {
+    yield* readAhead(decodeInTurn(open, manifest, latents, { ...options, signal: stop.signal }), () => stop.abort());
+  } finally {
+    signal?.removeEventListener('abort', stopToo);
+  }
+}
+
+async function* decodeInTurn(
+  open: () => Promise<NetworkSession>,
+  manifest: Manifest,
+  latents: AsyncIterable<Tensor>,
+  { tileSize = 'auto', ...options }: VaeOptions,
+): AsyncGenerator<Tensor> {
+  const places = tensorPlaces(manifest);
+  const graph = manifest.graphs.vaeDecoder;
+  const { spatialCompression, temporalCompression } = manifest.latent;
+  // The network loads while the first latents are made.
+  const opening = open();
+  opening.catch(() => {});
+  const chunks = rechunk(latents, {
+    leadingCopies: 0,
+    assertPiece: (piece, first) => assertClipPiece(manifest, places.latents, piece, first),
+    chunkFrames: ({ shape }) =>
+      latentFramesPerCall(
+        manifest,
+        (shape[axis.height] ?? 0) * spatialCompression,
+        (shape[axis.width] ?? 0) * spatialCompression,
+      ),
+  });
+  let stream: VaeStream | undefined;
+  try {
+    for await (const chunk of chunks) {
+      const height = lengthOf(chunk, axis.height) * spatialCompression;
+      const width = lengthOf(chunk, axis.width) * spatialCompression;
+      const isFirst = stream === undefined;
+      stream ??= await VaeStream.open(
+        { session: await opening, graph, input: places.latents, output: places.pixels },
+        tileLayout(manifest, graph, height, width, tileSize),
+        options,
+      );
+      const pixels = await stream.run(chunk);
+      // The encoder was fed copies of the first frame; here they come back.
+      yield isFirst ? slice(pixels, axis.time, temporalCompression - 1, lengthOf(pixels, axis.time)) : pixels;
+    }
+    if (stream === undefined) throw new InvalidOptionError(expected('latents', 'at least one frame long', 'no frames'));
+  } finally {
+    await stream?.close();
+  }
+}

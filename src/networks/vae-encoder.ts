@@ -1,0 +1,66 @@
+// Pixels in, latents out, a chunk at a time, whatever the length of the clip.
+import { expected, InvalidOptionError } from '../errors.js';
+import { axis, type Tensor } from '../tensor/tensor.js';
+import type { Manifest } from './manifest.js';
+import type { VaeOptions } from './model.js';
+import { readAhead } from './read-ahead.js';
+import { rechunk } from './rechunk.js';
+import type { NetworkSession } from './session.js';
+import { assertClipPiece } from './vae-frames.js';
+import { latentFramesPerCall, tileLayout } from './vae-limits.js';
+import { tensorPlaces, VaeStream } from './vae-stream.js';
+
+/**
+ * Yields the latents [1, C, n, h, w] of a clip whose pixels [1, 3, m, H, W] come in pieces of any length, read one chunk
+ * ahead. The first frame is fed as often as a latent frame holds frames, so T = 1 + k·temporalCompression frames give
+ * k + 1 latent frames. Throws InvalidOptionError for another number of frames, or sizes that the model can't take.
+ */
+export async function* encodePixels(
+  open: () => Promise<NetworkSession>,
+  manifest: Manifest,
+  pixels: AsyncIterable<Tensor>,
+  { tileSize = 'auto', ...options }: VaeOptions,
+): AsyncGenerator<Tensor> {
+  const places = tensorPlaces(manifest);
+  const graph = manifest.graphs.vaeEncoder;
+  const perLatent = manifest.latent.temporalCompression;
+  // The network loads while the first frames are read.
+  const opening = open();
+  opening.catch(() => {});
+  const chunks = rechunk(pixels, {
+    leadingCopies: perLatent - 1,
+    assertPiece: (piece, first) => assertClipPiece(manifest, places.pixels, piece, first),
+    chunkFrames: ({ shape }) =>
+      perLatent * latentFramesPerCall(manifest, shape[axis.height] ?? 0, shape[axis.width] ?? 0),
+  });
+  let stream: VaeStream | undefined;
+  let numFrames = 1 - perLatent;
+  try {
+    for await (const chunk of readAhead(chunks)) {
+      const [, , frames = 0, height = 0, width = 0] = chunk.shape;
+      numFrames += frames;
+      if (frames % perLatent !== 0) throw wrongFrameCount(numFrames, perLatent);
+      stream ??= await VaeStream.open(
+        { session: await opening, graph, input: places.pixels, output: places.latents },
+        tileLayout(manifest, graph, height, width, tileSize),
+        options,
+      );
+      yield await stream.run(chunk);
+    }
+    if (stream === undefined) throw new InvalidOptionError(expected('clip', 'at least one frame long', 'no frames'));
+  } finally {
+    await stream?.close();
+  }
+}
+
+function wrongFrameCount(numFrames: number, perLatent: number): InvalidOptionError {
+  const below = numFrames - ((numFrames - 1) % perLatent);
+  return new InvalidOptionError(
+    expected(
+      'number of frames',
+      `one more than a multiple of ${perLatent}`,
+      numFrames,
+      `Use ${below} or ${below + perLatent} frames.`,
+    ),
+  );
+}

@@ -1,0 +1,135 @@
+// One clip's way through one half of the VAE, chunk by chunk, whole or in tiles; every tile has causal states of its own.
+import { expected, NetworkError } from '../errors.js';
+import { axis, createTensor, sameShape, type Tensor } from '../tensor/tensor.js';
+import type { Manifest, StreamingGraph } from './manifest.js';
+import type { CallOptions } from './model.js';
+import type { NetworkSession, NetworkStream } from './session.js';
+import { addTile, cropTile, type Span, scaleSpans, spansOf, type WeightedSpan, weighSpans } from './tiling.js';
+import type { TileLayout } from './vae-limits.js';
+
+/** One half of the VAE: what goes in, what comes out, and by how much it is smaller than the frame. */
+export interface VaeHalf {
+  readonly session: NetworkSession;
+  readonly graph: StreamingGraph;
+  readonly input: TensorPlace;
+  readonly output: TensorPlace;
+}
+
+/** A tensor of a VAE graph, in units of the clip. */
+export interface TensorPlace {
+  readonly name: 'pixels' | 'latents';
+  readonly channels: number;
+  /** Frames of the clip in one frame of it, and pixels in one position of it. */
+  readonly temporalCompression: number;
+  readonly spatialCompression: number;
+}
+
+/** Returns where pixels and latents stand in relation to the clip. */
+export function tensorPlaces({ latent }: Manifest): { pixels: TensorPlace; latents: TensorPlace } {
+  return {
+    pixels: { name: 'pixels', channels: 3, temporalCompression: 1, spatialCompression: 1 },
+    latents: {
+      name: 'latents',
+      channels: latent.channels,
+      temporalCompression: latent.temporalCompression,
+      spatialCompression: latent.spatialCompression,
+    },
+  };
+}
+
+interface Tile {
+  readonly rows: WeightedSpan;
+  readonly columns: WeightedSpan;
+  readonly crop: { readonly rows: Span; readonly columns: Span } | undefined;
+  readonly stream: NetworkStream;
+}
+
+/** A clip that is being encoded or decoded. */
+export class VaeStream {
+  readonly #half: VaeHalf;
+  readonly #tiles: readonly Tile[];
+  readonly #options: CallOptions;
+
+  private constructor(half: VaeHalf, tiles: readonly Tile[], options: CallOptions) {
+    this.#half = half;
+    this.#tiles = tiles;
+    this.#options = options;
+  }
+
+  /** Returns a stream for frames of that layout, its states at zero. */
+  static async open(half: VaeHalf, layout: TileLayout, options: CallOptions): Promise<VaeStream> {
+    const spans = (length: number) => spansOf(length, layout.side, layout.overlap, layout.multiple);
+    const rowSpans = spans(layout.height);
+    const columnSpans = spans(layout.width);
+    const isWhole = rowSpans.length === 1 && columnSpans.length === 1;
+    const tiles: Tile[] = [];
+    const stream = new VaeStream(half, tiles, options);
+    const weighed = (axisSpans: readonly Span[]) =>
+      weighSpans(scaleSpans(axisSpans, 1 / half.output.spatialCompression));
+    const rows = weighed(rowSpans);
+    const columns = weighed(columnSpans);
+    try {
+      for (const [y, rowSpan] of rowSpans.entries()) {
+        for (const [x, columnSpan] of columnSpans.entries()) {
+          const [cropRows, cropColumns] = scaleSpans([rowSpan, columnSpan], 1 / half.input.spatialCompression);
+          tiles.push({
+            rows: rows[y] as WeightedSpan,
+            columns: columns[x] as WeightedSpan,
+            crop: isWhole ? undefined : { rows: cropRows as Span, columns: cropColumns as Span },
+            stream: await half.session.openStream(stateShapes(half.graph, rowSpan.length, columnSpan.length)),
+          });
+        }
+      }
+    } catch (error) {
+      await stream.close();
+      throw error;
+    }
+    return stream;
+  }
+
+  /** Returns the other side of a chunk [1, C, n, H, W], whose buffer is given away. */
+  async run(chunk: Tensor): Promise<Tensor> {
+    const { input, output } = this.#half;
+    const frames = ((chunk.shape[axis.time] ?? 0) * input.temporalCompression) / output.temporalCompression;
+    const across = (index: number) =>
+      ((chunk.shape[index] ?? 0) * input.spatialCompression) / output.spatialCompression;
+    const shape = [1, output.channels, frames, across(axis.height), across(axis.width)];
+    let joined: Tensor | undefined;
+    for (const tile of this.#tiles) {
+      if (tile.crop === undefined) return this.#runTile(tile, chunk, shape);
+      joined ??= createTensor(shape);
+      const part = cropTile(chunk, tile.crop.rows, tile.crop.columns);
+      const partShape = [1, output.channels, frames, tile.rows.length, tile.columns.length];
+      addTile(joined, await this.#runTile(tile, part, partShape), tile.rows, tile.columns);
+    }
+    return joined as Tensor;
+  }
+
+  /** Frees the states. */
+  async close(): Promise<void> {
+    await Promise.all(this.#tiles.map(({ stream }) => stream.close()));
+  }
+
+  async #runTile({ stream }: Tile, chunk: Tensor, shape: readonly number[]): Promise<Tensor> {
+    const { input, output } = this.#half;
+    const feeds = { [input.name]: { type: 'float32', data: chunk.data, shape: chunk.shape } as const };
+    const result = (await stream.run(feeds, { ...this.#options, transfer: true }))[output.name];
+    if (result?.type !== 'float32' || !sameShape(result.shape, shape)) {
+      throw new NetworkError(
+        expected(`${output.name} of ${this.#half.graph.path}`, `[${shape.join(', ')}]`, [...(result?.shape ?? [])]),
+      );
+    }
+    return { data: result.data, shape };
+  }
+}
+
+/** Returns the shapes of a graph's states for pixels of that size. */
+export function stateShapes({ states }: StreamingGraph, height: number, width: number): number[][] {
+  return states.map(({ channels, frames, spatialDivisor }) => [
+    1,
+    channels,
+    frames,
+    height / spatialDivisor,
+    width / spatialDivisor,
+  ]);
+}
