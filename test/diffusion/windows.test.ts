@@ -7,7 +7,10 @@ import { axis, concat, createTensor, filled, slice, type Tensor } from '../../sr
 /** Latents [1, 2, frames, 1, 2] whose numbers all differ. */
 function counting(frames: number): Tensor {
   const shape = [1, 2, frames, 1, 2];
-  return createTensor(shape, Float32Array.from({ length: 4 * frames }, (_, i) => i));
+  return createTensor(
+    shape,
+    Float32Array.from({ length: 4 * frames }, (_, i) => i),
+  );
 }
 
 describe('planWindows', () => {

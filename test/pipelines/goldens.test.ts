@@ -79,7 +79,8 @@ describe('textToVideo equals the reference', () => {
     it(name, () =>
       compare(name, (onLatents) =>
         textToVideo.run(model, { prompt: cat, numFrames: 9, ...size, ...sampling, ...options }, { onLatents }),
-      ));
+      ),
+    );
   }
 });
 
@@ -97,7 +98,8 @@ describe('videoToVideo equals the reference', () => {
           { input: `${goldens}/${file}`, prompt: fox, strength, ...size, ...sampling },
           { onLatents },
         ),
-      ));
+      ),
+    );
   }
 });
 

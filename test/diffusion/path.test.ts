@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { keyframeTime, pathLatents, pathPlaces, pathPrompts } from '../../src/diffusion/path.js';
+import type { PromptEmbeds } from '../../src/networks/model.js';
+import { axis, createTensor, slice } from '../../src/tensor/tensor.js';
+
+/** Latents [1, 2, frames, 1, 1] on the unit circle; frame k at `start + k * step` radians. */
+function onCircle(frames: number, start: number, step: number) {
+  const data = new Float32Array(2 * frames);
+  for (let frame = 0; frame < frames; frame++) {
+    data[frame] = Math.cos(start + frame * step);
+    data[frames + frame] = Math.sin(start + frame * step);
+  }
+  return createTensor([1, 2, frames, 1, 1], data);
+}
+
+function embedsOf(values: number[], mask: number[]): PromptEmbeds {
+  return {
+    embeds: createTensor([1, values.length, 1], Float32Array.from(values)),
+    mask: createTensor([1, mask.length], Float32Array.from(mask)),
+    truncated: [],
+  };
+}
+
+describe('pathPlaces', () => {
+  it('visits every keyframe, evenly or slowly at the ends of each segment', () => {
+    assert.deepEqual(pathPlaces(5, 3, 'linear'), [0, 0.5, 1, 1.5, 2]);
+    assert.deepEqual(pathPlaces(5, 2, 'smooth'), [0, 0.15625, 0.5, 0.84375, 1]);
+    assert.deepEqual(pathPlaces(1, 2, 'linear'), [0]);
+  });
+});
+
+describe('pathLatents', () => {
+  it('goes along the arc between still keyframes', () => {
+    const path = pathLatents([onCircle(5, 0, 0), onCircle(5, Math.PI / 2, 0)], pathPlaces(5, 2, 'linear'));
+    for (let frame = 0; frame < 5; frame++) {
+      const [x = 0, y = 0] = slice(path, axis.time, frame, frame + 1).data;
+      assert.ok(Math.abs(Math.atan2(y, x) - (frame * Math.PI) / 8) < 1e-6);
+      assert.ok(Math.abs(Math.hypot(x, y) - 1) < 1e-6);
+    }
+  });
+
+  it('plays the first clip from its start and the last one to its end', () => {
+    const first = onCircle(4, 0, 0.1);
+    const last = onCircle(3, 1, 0.1);
+    const path = pathLatents([first, last], pathPlaces(6, 2, 'linear'));
+    assert.deepEqual(slice(path, axis.time, 0, 1), slice(first, axis.time, 0, 1));
+    assert.deepEqual(slice(path, axis.time, 5, 6), slice(last, axis.time, 2, 3));
+  });
+
+  it('meets a keyframe in the middle exactly', () => {
+    const middle = onCircle(1, 2, 0);
+    const path = pathLatents([onCircle(1, 0, 0), middle, onCircle(1, 1, 0)], pathPlaces(7, 3, 'smooth'));
+    assert.deepEqual(slice(path, axis.time, keyframeTime(1, 3, 7), keyframeTime(1, 3, 7) + 1), middle);
+  });
+});
+
+describe('pathPrompts', () => {
+  const places = pathPlaces(9, 3, 'smooth');
+  const prompts = pathPrompts([embedsOf([0, 0], [1, 0]), embedsOf([2, 4], [1, 1]), embedsOf([6, 8], [1, 1])], places);
+
+  it('asks for blends between neighbours', () => {
+    assert.deepEqual(
+      prompts.map(({ prompt }) => [...prompt.embeds.data]),
+      [
+        [0, 0],
+        [1, 2],
+        [2, 4],
+        [4, 6],
+        [6, 8],
+      ],
+    );
+    assert.deepEqual([...(prompts[0]?.prompt.mask.data ?? [])], [1, 0], 'a pure prompt sees only its own tokens');
+    assert.deepEqual([...(prompts[1]?.prompt.mask.data ?? [])], [1, 1]);
+  });
+
+  it('gives each frame weights that sum to 1, all of them on a keyframe’s own prompt where it stands', () => {
+    for (let frame = 0; frame < places.length; frame++) {
+      const weights = prompts.map(({ weights: all }) => all?.[frame] as number);
+      assert.ok(Math.abs(weights.reduce((a, b) => a + b) - 1) < 1e-6);
+    }
+    assert.deepEqual(
+      prompts.map(({ weights }) => weights?.[4]),
+      [0, 0, 1, 0, 0],
+    );
+  });
+});

@@ -1,0 +1,172 @@
+// What holds for every pipeline: same seed, same bytes; runs don't disturb each other; cancelling ends them; bad options are refused.
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { pipelines } from '../../pipelines/index.js';
+import type { Pipeline } from '../../src/diffusion/pipeline.js';
+import type { Progress, RunContext } from '../../src/diffusion/progress.js';
+import { saveClip } from '../../src/diffusion/save.js';
+import { CancelledError, InvalidOptionError } from '../../src/errors.js';
+import type { Clip } from '../../src/media/clip.js';
+import { loadModel } from '../../src/networks/load-model.js';
+import type { Model } from '../../src/networks/model.js';
+
+const goldens = 'test/goldens';
+let model: Model;
+let folder: string;
+/** Options of a small run, by pipeline; frames are 24x40. */
+const small: Record<string, Record<string, unknown>> = {
+  generate: { prompt: 'a cat', numFrames: 9, width: 24, height: 40, steps: 2, seed: 3 },
+  restyle: { input: `${goldens}/short.mkv`, prompt: 'a fox', width: 24, height: 40, steps: 2, seed: 3 },
+  morph: { keyframes: [`${goldens}/first.png`, 'a fox'], numFrames: 9, steps: 2, seed: 3, width: 24, height: 40 },
+  animate: { input: `${goldens}/first.png`, prompt: 'a cat', numFrames: 9, steps: 2, seed: 3, width: 24, height: 40 },
+  inpaint: {
+    input: `${goldens}/short.mkv`,
+    prompt: 'a cake',
+    mask: '8,8,8,8',
+    steps: 2,
+    seed: 3,
+    width: 24,
+    height: 40,
+  },
+  extend: { input: `${goldens}/short.mkv`, prompt: 'a cat', numFrames: 8, steps: 2, seed: 3, width: 24, height: 40 },
+  reconstruct: { input: `${goldens}/short.mkv`, width: 24, height: 40 },
+  decode: {},
+};
+/** Pipelines without a denoiser. */
+const plain = ['reconstruct', 'decode'];
+
+before(async () => {
+  model = await loadModel('test/fixtures/tiny-bundle', { device: 'cpu' });
+  folder = await mkdtemp(join(tmpdir(), 'reelspace-'));
+  const path = join(folder, 'clip.safetensors');
+  const generate = pipelines.find(({ name }) => name === 'generate') as Pipeline;
+  await saveClip(await generate.run(model, small.generate as Record<string, unknown>), path);
+  small.decode = { input: path };
+});
+after(async () => {
+  await model.close();
+  await rm(folder, { recursive: true });
+});
+
+async function bytesOf(clip: Clip): Promise<Buffer> {
+  const frames: Uint8Array[] = [];
+  for await (const frame of clip.frames) frames.push(frame.data);
+  return Buffer.concat(frames);
+}
+
+const runSmall = (pipeline: Pipeline, more: Record<string, unknown> = {}, context?: RunContext) =>
+  pipeline.run(model, { ...small[pipeline.name], ...more }, context);
+
+for (const pipeline of pipelines) {
+  describe(pipeline.name, () => {
+    it('makes the same bytes from the same seed, also when two runs interleave', async () => {
+      const alone = await bytesOf(await runSmall(pipeline));
+      const [a, b] = await Promise.all([runSmall(pipeline).then(bytesOf), runSmall(pipeline).then(bytesOf)]);
+      assert.ok(alone.length > 0);
+      assert.ok(a.equals(alone) && b.equals(alone));
+    });
+
+    it('makes other bytes from another seed', { skip: plain.includes(pipeline.name) && 'takes no seed' }, async () => {
+      const one = await bytesOf(await runSmall(pipeline));
+      const other = await bytesOf(await runSmall(pipeline, { seed: 4 }));
+      assert.equal(one.length, other.length);
+      assert.ok(!one.equals(other));
+    });
+
+    it('says its size, length and settings', async () => {
+      const clip = await runSmall(pipeline);
+      let frames = 0;
+      for await (const frame of clip.frames) {
+        assert.deepEqual([frame.width, frame.height, frame.data.length], [24, 40, 24 * 40 * 3]);
+        frames++;
+      }
+      assert.deepEqual([clip.width, clip.height], [24, 40]);
+      if (clip.numFrames !== undefined) assert.equal(clip.numFrames, frames);
+      assert.equal(clip.settings.model, 'tiny-bundle');
+      if (!plain.includes(pipeline.name)) assert.equal(clip.settings.seed, 3);
+    });
+
+    it('reports progress up to the end of what it denoises', async () => {
+      const seen: Progress[] = [];
+      await bytesOf(await runSmall(pipeline, {}, { onProgress: (progress) => seen.push(progress) }));
+      const denoised = seen.filter(({ stage }) => stage === 'denoise');
+      if (!plain.includes(pipeline.name)) {
+        const last = denoised.at(-1);
+        assert.ok(last !== undefined && last.done === last.total);
+        const preview = last.preview?.();
+        assert.ok(preview !== undefined && preview.data.length === preview.width * preview.height * 3);
+      }
+      assert.ok(seen.some(({ stage, done }) => stage === 'decode' && done > 0));
+    });
+
+    it('ends with CancelledError when aborted before or in mid-run', async () => {
+      const before = AbortSignal.abort();
+      await assert.rejects(async () => bytesOf(await runSmall(pipeline, {}, { signal: before })), CancelledError);
+      const controller = new AbortController();
+      const context: RunContext = { signal: controller.signal, onProgress: () => controller.abort() };
+      await assert.rejects(async () => bytesOf(await runSmall(pipeline, {}, context)), CancelledError);
+      assert.ok((await bytesOf(await runSmall(pipeline))).length > 0, 'the model still works');
+    });
+
+    it('can be left after the first frame', async () => {
+      const clip = await runSmall(pipeline);
+      for await (const frame of clip.frames) {
+        assert.equal(frame.width, 24);
+        break;
+      }
+    });
+
+    it('hands over its latents instead of frames', async () => {
+      const clip = await runSmall(pipeline);
+      let frames = 0;
+      for await (const latents of clip.latents) {
+        assert.deepEqual(latents.shape.toSpliced(2, 1), [1, 16, 5, 3]);
+        frames += latents.shape[2] as number;
+      }
+      assert.ok(frames > 0);
+    });
+
+    it('refuses unknown options', async () => {
+      await assert.rejects(runSmall(pipeline, { colour: 'red' }), InvalidOptionError);
+    });
+  });
+}
+
+describe('options that no model takes', () => {
+  const generate = pipelines.find(({ name }) => name === 'generate') as Pipeline;
+  const cases: [Record<string, unknown>, RegExp][] = [
+    [{ steps: 0 }, /steps/],
+    [{ steps: Number.NaN }, /steps/],
+    [{ steps: 2.5 }, /steps/],
+    [{ guidanceScale: Number.POSITIVE_INFINITY }, /guidanceScale/],
+    [{ seed: -1 }, /seed/],
+    [{ width: 20_000 }, /width/],
+    [{ width: 30 }, /Expected width to be a multiple of 8, got 30\. The nearest are 24 and 32\./],
+    [{ height: 4 }, /The nearest are 8 and 16/],
+    [{ numFrames: 10 }, /Expected frames to be one more than a multiple of 4, got 10\. The nearest are 9 and 13\./],
+    [{ frameRate: 0 }, /frameRate/],
+    [{ scheduler: 'magic' }, /scheduler/],
+    [{ prompt: 'x'.repeat(100_001) }, /prompt/],
+  ];
+  for (const [options, message] of cases) {
+    it(JSON.stringify(options).slice(0, 60), async () => {
+      await assert.rejects(runSmall(generate, options), (error: Error) => {
+        assert.ok(error instanceof InvalidOptionError, String(error));
+        assert.match(error.message, message);
+        return true;
+      });
+    });
+  }
+});
+
+describe('sources that can not be used', () => {
+  for (const name of ['restyle', 'inpaint', 'extend', 'reconstruct', 'animate']) {
+    it(`${name} says that the file is missing`, async () => {
+      const pipeline = pipelines.find((candidate) => candidate.name === name) as Pipeline;
+      await assert.rejects(runSmall(pipeline, { input: join(folder, 'nothing.mp4') }), /nothing\.mp4/);
+    });
+  }
+});
