@@ -1,0 +1,58 @@
+// Hands every change of a job to everybody who listens, each at their own pace.
+import { hasEnded, type JobRecord } from './job.js';
+
+interface Listener<Result> {
+  readonly waiting: JobRecord<Result>[];
+  wake: () => void;
+}
+
+/** A broadcast of job records. */
+export class JobFeed<Result> {
+  readonly #listeners = new Set<Listener<Result>>();
+  #closed = false;
+
+  /** Hands the record to all who listen. */
+  publish(record: JobRecord<Result>): void {
+    for (const listener of this.#listeners) {
+      const last = listener.waiting.at(-1);
+      // A slow listener needs the newest progress only; states are never dropped.
+      const isNewer = last?.id === record.id && last.state === record.state && !hasEnded(record.state);
+      if (isNewer) listener.waiting.pop();
+      listener.waiting.push(record);
+      listener.wake();
+    }
+  }
+
+  /** Ends every loop over the feed, once it has read what is waiting. */
+  close(): void {
+    this.#closed = true;
+    for (const listener of this.#listeners) listener.wake();
+  }
+
+  /** Returns the records published from this call on. */
+  listen(): AsyncIterableIterator<JobRecord<Result>> {
+    const listener: Listener<Result> = { waiting: [], wake: () => {} };
+    this.#listeners.add(listener);
+    // Not a generator: the end of a loop that never began would not reach its `finally`.
+    return {
+      next: async () => {
+        while (listener.waiting.length === 0 && !this.#closed && this.#listeners.has(listener)) {
+          await new Promise<void>((resolve) => {
+            listener.wake = resolve;
+          });
+        }
+        const value = listener.waiting.shift();
+        return value === undefined ? { done: true, value } : { done: false, value };
+      },
+      return: async () => {
+        this.#listeners.delete(listener);
+        listener.waiting.length = 0;
+        listener.wake();
+        return { done: true, value: undefined };
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+}
