@@ -51,7 +51,7 @@ const containers =
 
 /** Longest wait between asking ffmpeg to end and ending it. */
 const terminationGraceMs = 500;
-/** Lines of stderr that are kept. */
+/** Last lines of stderr that are kept; what is asked for as text is kept whole. */
 const stderrLines = 200;
 
 const running = new Set<ChildProcess>();
@@ -64,7 +64,7 @@ export async function startFfmpeg(command: FfmpegCommand): Promise<FfmpegRun> {
   throwIfCancelled(command.signal);
   installExitHook();
 
-  const builder = fluent({ stdoutLines: stderrLines });
+  const builder = fluent({ stdoutLines: command.output === 'pipe:1' ? 0 : stderrLines });
   builder.setFfmpegPath(path);
   const readsStdin = command.inputs.some((input) => input.source === 'pipe:0');
   command.inputs.forEach((input, index) => {
@@ -119,6 +119,8 @@ function launch(builder: fluent.FfmpegCommand, signal: AbortSignal | undefined):
       const force = setTimeout(() => process.kill('SIGKILL'), terminationGraceMs);
       await gone;
       clearTimeout(force);
+      // Not left to fluent-ffmpeg: it waits for stderr to close, which a child of a wrapper script may hold open.
+      reportError(new CancelledError(undefined, { cause: signal?.reason }));
     }
 
     builder.on('start', () => {
@@ -152,12 +154,13 @@ function launch(builder: fluent.FfmpegCommand, signal: AbortSignal | undefined):
     builder.on('end', (stdout, stderr) => reportEnd({ stdout: stdout ?? '', stderr: stderr ?? '' }));
     builder.on('error', (error: Error, _stdout: unknown, stderr: unknown) => {
       const stderrTail = typeof stderr === 'string' ? stderr.trim() : '';
-      // A Ctrl-C reaches ffmpeg at the same moment as us, and it ends by itself.
-      if (killed || signal?.aborted || /received signal (2|15)/.test(stderrTail)) {
+      const exitCode = child?.exitCode ?? undefined;
+      // A Ctrl-C reaches ffmpeg at the same moment as us: it then ends by itself, silently, with 255.
+      const interrupted = exitCode === 255 && stderrTail === '';
+      if (killed || interrupted || signal?.aborted) {
         reportError(new CancelledError(undefined, { cause: signal?.reason }));
         return;
       }
-      const exitCode = child?.exitCode ?? undefined;
       const reason = stderrTail.split('\n').at(-1) || error.message;
       reportError(
         new FfmpegError(`ffmpeg failed: ${reason}`, {
@@ -174,7 +177,8 @@ function launch(builder: fluent.FfmpegCommand, signal: AbortSignal | undefined):
 function installExitHook(): void {
   if (exitHookInstalled) return;
   exitHookInstalled = true;
-  process.on('exit', () => {
+  // First of the hooks, so that no ffmpeg is left to write to a file that another one removes.
+  process.prependListener('exit', () => {
     for (const child of running) child.kill('SIGKILL');
   });
 }

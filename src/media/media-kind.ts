@@ -12,7 +12,7 @@ const headerBytes = 4096;
 
 /** Returns the kind of a file. Throws MediaError when it is missing, not a regular file, empty or unreadable. */
 export async function detectMediaKind(path: string): Promise<MediaKind> {
-  const header = await readHeader(path);
+  const { header, sizeBytes } = await readHeader(path);
   const ascii = (start: number, end: number) => header.toString('latin1', start, end);
   if (ascii(0, 8) === '\x89PNG\r\n\x1a\n') return header.includes('acTL') ? 'stream' : 'still';
   if (ascii(0, 3) === '\xff\xd8\xff') return 'still';
@@ -22,11 +22,15 @@ export async function detectMediaKind(path: string): Promise<MediaKind> {
     const animated = ascii(12, 16) === 'VP8X' && ((header[20] ?? 0) & 0b10) !== 0;
     return animated ? 'animated-webp' : 'still';
   }
+  if (ascii(0, 4) === 'RIFF' && ascii(8, 12) === 'AVI ' && header.readUInt32LE(4) + 8 > sizeBytes) {
+    // ffmpeg would read what is there without a word.
+    throw new MediaError(`Expected ${path} to be whole, got an AVI that breaks off. Copy or download it again.`);
+  }
   if (ascii(4, 8) === 'ftyp' && ['avif', 'mif1', 'heic', 'heix'].includes(ascii(8, 12))) return 'still';
   return 'stream';
 }
 
-async function readHeader(path: string): Promise<Buffer> {
+async function readHeader(path: string): Promise<{ header: Buffer; sizeBytes: number }> {
   let file: FileHandle | undefined;
   try {
     file = await open(path, 'r');
@@ -36,7 +40,7 @@ async function readHeader(path: string): Promise<Buffer> {
     if (stat.size === 0) throw new MediaError(`Expected ${path} to be a media file, got an empty file.`);
     const header = Buffer.alloc(headerBytes);
     const { bytesRead } = await file.read(header, 0, headerBytes, 0);
-    return header.subarray(0, bytesRead);
+    return { header: header.subarray(0, bytesRead), sizeBytes: stat.size };
   } catch (error) {
     if (error instanceof MediaError) throw error;
     throw new MediaError(`Expected ${path} to be a readable file, got ${reasonOf(error)}. Check the name.`, {

@@ -37,11 +37,26 @@ export async function probe(path: string, options: { signal?: AbortSignal | unde
   return kind === 'stream' ? probeStream(path, options.signal) : probeStill(path);
 }
 
+/** Returns ffmpeg's name of a file's first sound codec, or undefined when it is silent. Throws MediaError. */
+export async function probeAudioCodec(path: string, signal: AbortSignal | undefined): Promise<string | undefined> {
+  if ((await detectMediaKind(path)) !== 'stream') return undefined;
+  const text = await runFfmpeg({
+    inputs: [{ source: path }],
+    options: ['-f', 'ffmetadata'], // any output will do, and this one decodes nothing
+    output: 'pipe:1',
+    logLevel: 'info',
+    signal,
+  }).catch((error: unknown) => {
+    throw error instanceof FfmpegError ? readFailure(path, error) : error;
+  });
+  return audioCodecOf(text.stderr);
+}
+
 async function probeStream(path: string, signal: AbortSignal | undefined): Promise<MediaInfo> {
   // Decoding one frame proves that there is one, and framecrc's header gives its size after rotation.
   const text = await runFfmpeg({
     inputs: [{ source: path, options: ['-max_pixels', String(maxPixels)] }],
-    options: ['-map', '0:V:0', '-frames:v', '1', '-f', 'framecrc'],
+    options: ['-map', '0:V:0', '-frames:v', '1', '-map_metadata', '-1', '-f', 'framecrc'],
     output: 'pipe:1',
     logLevel: 'info',
     signal,
@@ -72,7 +87,7 @@ function describeStream(path: string, description: string, firstFrame: string): 
 
   const [, codec = 'unknown'] = /Video: (\w+)/.exec(video) ?? [];
   const [, pixelFormat = '', details = ''] = /^[^,]*(?:\([^)]*\))?[^,]*, (\w+)(?:\(([^)]*)\))?/.exec(video) ?? [];
-  const audio = /^ *Stream #0:\d+.*?: Audio: (\w+)/m.exec(description);
+  const audioCodec = audioCodecOf(description);
   const isStill = codec === 'bmp';
   return {
     width,
@@ -82,14 +97,18 @@ function describeStream(path: string, description: string, firstFrame: string): 
     rotation: rotationOf(description),
     frameRate: isStill ? 1 : frameRateOf(video, firstFrame),
     durationSeconds: isStill ? 0 : durationOf(description),
-    hasAudio: audio !== null,
-    audioCodec: audio?.[1],
+    hasAudio: audioCodec !== undefined,
+    audioCodec,
     isStill,
     hasAlpha:
       /^(yuva|rgba|bgra|argb|abgr|gbrap|ya\d|pal8)/.test(pixelFormat) || /^ *alpha_mode +: 1$/m.test(description),
     codec,
     colorMatrix: colorMatrixOf(details),
   };
+}
+
+function audioCodecOf(description: string): string | undefined {
+  return /^ *Stream #0:\d+.*?: Audio: (\w+)/m.exec(description)?.[1];
 }
 
 /** Returns the line that describes the first video stream that isn't cover art. */

@@ -28,8 +28,9 @@ export interface ReadFramesOptions {
  * Yields frames as displayed: rotated, with square pixels, transparency over white, sRGB-like 8-bit colour. Frame k shows
  * the file at `startSeconds + k / frameRate`. Each frame belongs to the receiver. A still image yields one frame.
  *
- * Leaving the loop ends ffmpeg. A file that is damaged or cut off yields the frames before the damage and then throws
- * MediaError, so that a part is never taken for the whole. Throws InvalidOptionError, MediaError, CancelledError.
+ * Leaving the loop ends ffmpeg. A file that breaks off yields the frames up to there and then throws MediaError, so that a
+ * part is never taken for the whole (a GIF or MPEG transport stream doesn't tell). Damage in the middle is concealed by the
+ * decoder, as in players. Throws InvalidOptionError, MediaError, CancelledError.
  */
 export async function* readFrames(
   path: string,
@@ -65,7 +66,7 @@ async function* readStream(
     options: [
       ...['-map', '0:V:0', '-vf', filterGraph(info, plan, options.frameRate ?? info.frameRate)],
       ...(maxFrames === undefined ? [] : ['-frames:v', String(maxFrames)]),
-      ...['-xerror', '-f', 'rawvideo', '-pix_fmt', 'rgb24'],
+      ...['-f', 'rawvideo', '-pix_fmt', 'rgb24'],
     ],
     output: sink,
     signal: options.signal,
@@ -80,20 +81,32 @@ async function* readStream(
       numFrames++;
       yield frame;
     }
-    await run.done.catch((error: unknown) => {
-      throw error instanceof FfmpegError ? damage(path, error, numFrames) : error;
-    });
+    const { stderr } = await run.done;
+    if (numFrames === 0) throw noFrames(path, startSeconds);
+    if (cutOffSigns.test(stderr)) throw cutOff(path, numFrames);
+  } catch (error) {
+    throw error instanceof FfmpegError ? readFailure(path, error) : error;
   } finally {
     await run.kill();
   }
 }
 
-function damage(path: string, error: FfmpegError, numFrames: number): Error {
-  if (numFrames === 0) return readFailure(path, error);
+/** What ffmpeg's demuxers print when a file ends too early; it then goes on as if that were the end. */
+const cutOffSigns = /partial file|File ended prematurely|Read error|Truncating packet|Error during demuxing/;
+
+function cutOff(path: string, numFrames: number): MediaError {
   return new MediaError(
-    `Expected ${path} to be whole, got damage after ${numFrames} frames. Copy or download it again, or take fewer frames.`,
-    { cause: error },
+    `Expected ${path} to be whole, got a file that breaks off after ${numFrames} frames. Copy or download it again, or read fewer frames.`,
   );
+}
+
+function noFrames(path: string, startSeconds: number): Error {
+  if (startSeconds > 0) {
+    return new InvalidOptionError(
+      expected('startSeconds', `before the end of ${path}`, startSeconds, 'Start earlier.'),
+    );
+  }
+  return new MediaError(`Expected ${path} to hold pictures that decode, got none. Check that the file is whole.`);
 }
 
 /** ffmpeg's own VP8 and VP9 decoders drop the alpha channel of WebM. */

@@ -1,11 +1,13 @@
 // Frames to a video or image file, chosen by its name.
 import { stat } from 'node:fs/promises';
 import { basename, dirname, extname, resolve } from 'node:path';
-import { expected, InvalidOptionError, OutputError, throwIfCancelled } from '../errors.js';
+import { CancelledError, expected, InvalidOptionError, OutputError, throwIfCancelled } from '../errors.js';
+import { writeFailure } from './failures.js';
 import { checkFrameRate, checkSize, type Frame } from './frame.js';
-import { createImageWriter } from './image-writer.js';
+import { createImageTarget } from './image-target.js';
 import type { OutputMetadata } from './metadata.js';
-import { createStreamWriter, type StreamFormat } from './stream-writer.js';
+import { checkFrame } from './pixels.js';
+import { createStreamTarget, type StreamFormat } from './stream-target.js';
 
 /** How frames are written. */
 export interface VideoWriterOptions {
@@ -40,6 +42,16 @@ export interface VideoWriter {
   abort(): Promise<void>;
 }
 
+/** Where a writer's frames go: one kind of file or files. */
+export interface OutputTarget {
+  /** Resolves when the frame's bytes are taken. */
+  write(frame: Frame): Promise<void>;
+  /** Puts the whole output in its place and returns its size in bytes. */
+  complete(numFrames: number): Promise<number>;
+  /** Ends ffmpeg and removes what isn't in its place. May be called at any time, and twice. */
+  discard(): Promise<void>;
+}
+
 const streamFormats: Readonly<Record<string, StreamFormat>> = { '.mp4': 'mp4', '.webm': 'webm', '.gif': 'gif' };
 const imageExtensions = ['.png', '.jpg', '.jpeg', '.webp'];
 
@@ -62,9 +74,70 @@ export async function createVideoWriter(path: string, options: VideoWriterOption
     );
   }
   await checkFolder(path);
-  return streamFormat === undefined
-    ? createImageWriter(path, options)
-    : createStreamWriter(path, streamFormat, options);
+  const target =
+    streamFormat === undefined
+      ? await createImageTarget(path, options)
+      : await createStreamTarget(path, streamFormat, options);
+  return new TargetWriter(path, options, target);
+}
+
+/** The rules that hold for every kind of output: right frames in, all or nothing out, and the first failure stays. */
+class TargetWriter implements VideoWriter {
+  readonly #path: string;
+  readonly #options: VideoWriterOptions;
+  readonly #target: OutputTarget;
+  readonly #onAbort = () => void this.abort();
+  #numFrames = 0;
+  #state: 'open' | 'finishing' | 'finished' | 'aborted' = 'open';
+  #failure: unknown;
+
+  constructor(path: string, options: VideoWriterOptions, target: OutputTarget) {
+    this.#path = path;
+    this.#options = options;
+    this.#target = target;
+    // Cancelling clears up even when nobody touches the writer again.
+    options.signal?.addEventListener('abort', this.#onAbort, { once: true });
+    if (options.signal?.aborted) this.#onAbort();
+  }
+
+  async write(frame: Frame): Promise<void> {
+    await this.#checkOpen();
+    checkFrame(frame, this.#options.width, this.#options.height);
+    this.#numFrames++;
+    await this.#target.write(frame).catch((error: unknown) => this.#fail(error));
+  }
+
+  async finish(): Promise<WrittenVideo> {
+    await this.#checkOpen();
+    if (this.#numFrames === 0) await this.#fail(new InvalidOptionError(expected('number of frames', 'at least 1', 0)));
+    this.#state = 'finishing';
+    const sizeBytes = await this.#target.complete(this.#numFrames).catch((error: unknown) => this.#fail(error));
+    this.#state = 'finished';
+    this.#options.signal?.removeEventListener('abort', this.#onAbort);
+    return { path: this.#path, sizeBytes, numFrames: this.#numFrames };
+  }
+
+  async abort(): Promise<void> {
+    if (this.#state === 'finished') return;
+    this.#state = 'aborted';
+    this.#options.signal?.removeEventListener('abort', this.#onAbort);
+    await this.#target.discard();
+  }
+
+  async #checkOpen(): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#options.signal?.aborted) await this.#fail(new CancelledError());
+    if (this.#state !== 'open') throw new InvalidOptionError(expected('writer', 'open', this.#state));
+  }
+
+  async #fail(error: unknown): Promise<never> {
+    const { signal } = this.#options;
+    this.#failure ??= signal?.aborted
+      ? new CancelledError(undefined, { cause: signal.reason })
+      : writeFailure(this.#path, error);
+    await this.abort();
+    throw this.#failure;
+  }
 }
 
 async function checkFolder(path: string): Promise<void> {

@@ -1,0 +1,102 @@
+// Frames into PNG sequences and single images, through sharp.
+import { mkdir, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { basename, dirname, extname, join, resolve } from 'node:path';
+import sharp from 'sharp';
+import { expected, InvalidOptionError, OutputError, throwIfCancelled } from '../errors.js';
+import type { Frame } from './frame.js';
+import { xmpPacket } from './metadata.js';
+import { dropTemporary, keepTemporary, reserveTemporary } from './temporary-file.js';
+import type { OutputTarget, VideoWriterOptions } from './write-frames.js';
+
+const counter = /%0?(\d*)d/;
+
+/** Returns where frames become one image, or a numbered sequence for a folder or a name with a counter such as `%04d`. */
+export async function createImageTarget(path: string, options: VideoWriterOptions): Promise<OutputTarget> {
+  if (!/[\\/]$/.test(path)) return new ImageTarget(path, false, options);
+  const present = await readdir(path).catch(() => []);
+  if (present.length > 0) {
+    // Frames of an older, longer run would look like part of this one.
+    throw new OutputError(
+      `Expected folder ${path} to be new or empty, got ${present.length} entries. Empty it or choose another.`,
+    );
+  }
+  return new ImageTarget(path, true, options);
+}
+
+class ImageTarget implements OutputTarget {
+  readonly #path: string;
+  readonly #asFolder: boolean;
+  readonly #pattern: string;
+  readonly #xmp: string | undefined;
+  readonly #signal: AbortSignal | undefined;
+  /** A folder, beside the output, that the images are made in. */
+  readonly #folder: string;
+  readonly #names: string[] = [];
+  #making: Promise<unknown> = Promise.resolve();
+
+  constructor(path: string, asFolder: boolean, options: VideoWriterOptions) {
+    this.#path = path;
+    this.#asFolder = asFolder;
+    this.#pattern = asFolder ? 'frame_%04d.png' : basename(path);
+    this.#xmp = xmpPacket(options.metadata);
+    this.#signal = options.signal;
+    this.#folder = reserveTemporary(resolve(path));
+  }
+
+  async write(frame: Frame): Promise<void> {
+    const number = this.#names.length + 1;
+    const pattern = this.#pattern;
+    if (number > 1 && !counter.test(pattern)) {
+      throw new InvalidOptionError(
+        expected('number of frames', `1 for ${pattern}`, 'more', 'Name a video, or a folder ending in /.'),
+      );
+    }
+    const name = pattern.replace(counter, (_, digits: string) => String(number).padStart(Number(digits), '0'));
+    this.#names.push(name);
+    this.#making = this.#make(frame, name);
+    await this.#making;
+  }
+
+  async complete(): Promise<number> {
+    const sizes = await Promise.all(this.#names.map(async (name) => (await stat(join(this.#folder, name))).size));
+    throwIfCancelled(this.#signal);
+    if (this.#asFolder) {
+      await rmdir(this.#path).catch(() => {}); // there and empty, or not there
+      await keepTemporary(this.#folder, resolve(this.#path));
+    } else {
+      await this.#moveOut();
+    }
+    return sizes.reduce((sum, size) => sum + size, 0);
+  }
+
+  async discard(): Promise<void> {
+    await this.#making.catch(() => {}); // sharp can't be interrupted, and would write after the removal
+    await dropTemporary(this.#folder);
+  }
+
+  async #moveOut(): Promise<void> {
+    const moved: string[] = [];
+    try {
+      for (const name of this.#names) {
+        const target = join(dirname(resolve(this.#path)), name);
+        await rename(join(this.#folder, name), target);
+        moved.push(target);
+      }
+    } catch (error) {
+      await Promise.all(moved.map((path) => rm(path, { force: true })));
+      throw error;
+    }
+    await dropTemporary(this.#folder);
+  }
+
+  async #make({ width, height, data }: Frame, name: string): Promise<void> {
+    await mkdir(this.#folder, { recursive: true });
+    const image = sharp(data, { raw: { width, height, channels: 3 } });
+    const extension = extname(name).toLowerCase();
+    if (extension === '.png') image.png();
+    else if (extension === '.webp') image.webp({ lossless: true });
+    else image.jpeg({ quality: 95, chromaSubsampling: '4:4:4' });
+    if (this.#xmp !== undefined) image.withXmp(this.#xmp);
+    await image.toFile(join(this.#folder, name));
+  }
+}
