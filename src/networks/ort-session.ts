@@ -1,5 +1,5 @@
 // An onnxruntime session of a model file, with the options that suit the device. Runs in the network worker.
-import { InferenceSession } from 'onnxruntime-node';
+import { env, InferenceSession, Tensor } from 'onnxruntime-node';
 import { BundleError } from '../errors.js';
 import type { Device } from './model.js';
 import { readGraphOutline } from './onnx-file.js';
@@ -32,6 +32,7 @@ const boundaryTypes: readonly string[] = ['float32', 'int64'];
 
 /** Severity 4 is fatal: failures are thrown, so that printing them too would only spoil progress bars and JSON. */
 const logSeverityLevel = 4;
+env.logLevel = 'fatal';
 
 /** Returns an open session. Throws CallError. */
 export async function createOrtSession(spec: SessionSpec): Promise<InferenceSession> {
@@ -63,12 +64,30 @@ export async function createOrtSession(spec: SessionSpec): Promise<InferenceSess
 /** Returns what is wrong with a device, or undefined when it runs a small network. */
 export async function deviceComplaint(device: Device): Promise<string | undefined> {
   try {
-    const session = await InferenceSession.create(probeModel, options(device, undefined));
-    await session.release();
+    await timeProbe(device, 4);
     return undefined;
   } catch (error) {
     return ortMessage(error);
   }
+}
+
+const slowMs = 50;
+
+/** Returns the milliseconds that a device takes for the probe network on matrices of that size: the best of three. */
+export async function timeProbe(device: Device, size: number): Promise<number> {
+  const session = await InferenceSession.create(probeModel, options(device, undefined));
+  const x = new Tensor('float32', new Float32Array(size * size), [size, size]);
+  const times: number[] = [];
+  // The first run compiles shaders and plans memory.
+  await session.run({ x });
+  // What is slow anyway needs no second look.
+  while (times.length < 3 && (times[0] ?? 0) < slowMs) {
+    const start = performance.now();
+    await session.run({ x });
+    times.push(performance.now() - start);
+  }
+  await session.release();
+  return Math.min(...times);
 }
 
 function options(device: Device, threads: number | undefined): InferenceSession.SessionOptions {
@@ -88,8 +107,12 @@ function webgpuOptions(path: string): InferenceSession.SessionOptions {
   const { nodes, outputNames } = readGraphOutline(path);
   const preferredOutputLocation: Record<string, 'cpu' | 'gpu-buffer'> = {};
   for (const name of outputNames) preferredOutputLocation[name] = isStateName(name) ? 'gpu-buffer' : 'cpu';
-  const forceCpuNodeNames = nodes.filter(({ opType }) => opType === 'Sin' || opType === 'Cos').map(({ name }) => name);
-  return { executionProviders: [{ name: 'webgpu', forceCpuNodeNames }], preferredOutputLocation };
+  const forceCpuNodeNames = nodes
+    .filter(({ name, opType }) => (opType === 'Sin' || opType === 'Cos') && name !== '')
+    .map(({ name }) => name);
+  // An empty list is refused.
+  const provider = { name: 'webgpu', ...(forceCpuNodeNames.length > 0 ? { forceCpuNodeNames } : {}) };
+  return { executionProviders: [provider], preferredOutputLocation };
 }
 
 /** Returns the names, types and shapes of a graph's inputs or outputs. */
@@ -107,8 +130,9 @@ const longestMessage = 400;
 export function ortMessage(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   const line = text
-    .replace(/\/onnxruntime_src\/\S+:\d+ /g, '')
     .replace(/\s+/g, ' ')
+    // A failed check starts with its place, its function and its condition.
+    .replace(/\/onnxruntime_src\/\S+:\d+ (?:.* was false\. )?/g, '')
     .trim()
     .replace(/\.$/, '');
   return line.length <= longestMessage ? line : `${line.slice(0, longestMessage)}…`;

@@ -1,6 +1,6 @@
 // The worker thread that holds the networks of a device: onnxruntime-node blocks the thread that it is called from.
 import { parentPort } from 'node:worker_threads';
-import { env, type InferenceSession, Tensor } from 'onnxruntime-node';
+import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { sizeOf } from '../tensor/tensor.js';
 import { CallError, createOrtSession, describeTensors, ortMessage } from './ort-session.js';
 import type { NetworkTensor } from './session.js';
@@ -17,9 +17,6 @@ import {
 
 if (parentPort === null) throw new Error('session-worker runs in a worker thread only');
 const port = parentPort;
-
-// Failures reach the caller as exceptions; what onnxruntime would print besides spoils progress bars and JSON.
-env.logLevel = 'fatal';
 
 interface OpenSession {
   readonly path: string;
