@@ -7,6 +7,8 @@ with P a polynomial in G @ G.T, so the wide matrix is met twice instead of ten t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -18,7 +20,7 @@ def orthogonalise(update: Tensor) -> Tensor:
     """The matrix with the update's singular vectors and singular values near 1."""
     wide = update if update.shape[0] <= update.shape[1] else update.T
     wide = wide / (wide.norm() + 1e-7)
-    gram = wide @ wide.T
+    gram = wide @ wide.T  # in float32: rounding that made an eigenvalue negative would be blown up
     identity = torch.eye(len(gram))
     product = identity
     a, b, c = QUINTIC
@@ -27,26 +29,32 @@ def orthogonalise(update: Tensor) -> Tensor:
         product = polynomial @ product
         if step + 1 < STEPS:
             gram = polynomial @ gram @ polynomial
-    result = product @ wide
+    result = (product.bfloat16() @ wide.bfloat16()).float()
     return result if update.shape[0] <= update.shape[1] else result.T
 
 
 class Muon(torch.optim.Optimizer):
+    """`step` may share the work: this worker orthogonalises its part, and `exchange` sums a flat buffer over workers."""
+
     def __init__(self, parameters, lr: float, momentum: float = 0.95, weight_decay: float = 0.0):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self) -> None:
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state["velocity"] = torch.zeros_like(p)
-                velocity = state["velocity"].lerp_(p.grad, 1 - group["momentum"])
+    def step(self, worker: int = 0, workers: int = 1, exchange: Callable[[Tensor], None] | None = None) -> None:
+        parameters = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        flat = torch.zeros(sum(p.numel() for _, p in parameters))
+        updates = flat.split([p.numel() for _, p in parameters])
+        for i, (group, p) in enumerate(parameters):
+            state = self.state[p]
+            if not state:
+                state["velocity"] = torch.zeros_like(p)
+            velocity = state["velocity"].lerp_(p.grad, 1 - group["momentum"])
+            if i % workers == worker:
                 update = orthogonalise(p.grad.lerp(velocity, group["momentum"]).flatten(1))
                 # A root-mean-square step like Adam's, whatever the shape (Liu et al., arXiv 2502.16982).
-                size = 0.2 * max(update.shape) ** 0.5
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(update.reshape(p.shape), alpha=-group["lr"] * size)
+                updates[i].copy_((update * (0.2 * max(update.shape) ** 0.5)).flatten())
+        if exchange is not None:
+            exchange(flat)
+        for (group, p), update in zip(parameters, updates, strict=True):
+            p.mul_(1 - group["lr"] * group["weight_decay"])
+            p.add_(update.view_as(p), alpha=-group["lr"])

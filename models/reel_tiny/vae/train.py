@@ -1,5 +1,8 @@
 """Trains the VAE on pools of rendered clips; resumes from its checkpoint.
 
+One single-threaded worker a core, gradients averaged once a step: on a machine whose cores are shared with other work
+that is twice as fast as two threads that wait for each other in every convolution.
+
     python -m reel_tiny.vae.train --pools 'pools/a*.npy' --late-pools 'pools/b*.npy' --out DIR --minutes 55
 """
 
@@ -8,11 +11,14 @@ from __future__ import annotations
 import argparse
 import glob
 import math
+import os
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from torch import Tensor
 
 from .measure import held_out_excerpts, round_trip_psnr
@@ -97,6 +103,138 @@ def latent_statistics(vae: CausalVae, batches: Batches, count: int = 96) -> tupl
     return z.mean((0, 2, 3)), z.std((0, 2, 3))
 
 
+def averaged(gradients: list[Tensor], values: list[float], workers: int) -> list[float]:
+    """Averages the gradients over workers, in place, and returns the averages of the values."""
+    flat = torch.cat([g.flatten() for g in gradients] + [torch.tensor(values)])
+    if workers > 1:
+        dist.all_reduce(flat)
+        flat /= workers
+    *parts, tail = flat.split([g.numel() for g in gradients] + [len(values)])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+    return tail.tolist()
+
+
+def sum_over_workers(flat: Tensor) -> None:
+    dist.all_reduce(flat)
+
+
+class Run:
+    """What a checkpoint holds: weights, their moving average, optimisers and progress."""
+
+    def __init__(self, lr: float, muon_lr: float):
+        self.vae = CausalVae()
+        hidden, rest = split_parameters(self.vae) if muon_lr > 0 else ([], list(self.vae.parameters()))
+        self.adam = torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.95), weight_decay=0.01)
+        self.muon = Muon(hidden, lr=muon_lr, weight_decay=0.01) if hidden else None
+        self.lr, self.muon_lr = lr, muon_lr
+        self.step, self.seen, self.spent = 0, 0, 0.0
+        self.follow()
+
+    def follow(self) -> None:
+        """Starts the moving average at the present weights."""
+        self.average = {k: v.clone() for k, v in self.vae.state_dict().items()}
+
+    def set_rate(self, rate: float) -> None:
+        self.adam.param_groups[0]["lr"] = self.lr * rate
+        if self.muon:
+            self.muon.param_groups[0]["lr"] = self.muon_lr * rate
+
+    @torch.no_grad()
+    def update(self, worker: int, workers: int) -> None:
+        torch.nn.utils.clip_grad_norm_(self.vae.parameters(), 0.5)
+        self.adam.step()
+        if self.muon:
+            self.muon.step(worker, workers, sum_over_workers if workers > 1 else None)
+        self.vae.zero_grad()
+        self.step += 1
+        keep = min(0.998, (1 + self.step) / (10 + self.step))
+        for k, p in self.vae.state_dict().items():
+            self.average[k].lerp_(p, 1 - keep)
+
+    def shadow(self, statistics_from: Batches) -> CausalVae:
+        """The averaged VAE, its latents normalised over sample clips."""
+        shadow = CausalVae(self.vae.config)
+        shadow.load_state_dict(self.average)
+        shadow.eval().requires_grad_(False)
+        shadow.set_latent_statistics(*latent_statistics(shadow, statistics_from))
+        return shadow
+
+    def save(self, path: Path, shadow: CausalVae) -> None:
+        saved = {"config": self.vae.config.to_dict(), "model": self.vae.state_dict(), "ema": shadow.state_dict()}
+        saved |= {"adam": self.adam.state_dict(), "muon": self.muon.state_dict() if self.muon else None}
+        saved |= {"step": self.step, "seen": self.seen, "spent": self.spent}
+        torch.save(saved, path.with_suffix(".partial"))
+        path.with_suffix(".partial").rename(path)
+
+    def load(self, path: Path) -> None:
+        saved = torch.load(path, weights_only=True)
+        self.vae.load_state_dict(saved["model"])
+        self.average = saved["ema"]
+        self.step, self.seen, self.spent = saved["step"], saved["seen"], saved["spent"]
+        self.adam.load_state_dict(saved["adam"])
+        if self.muon:
+            self.muon.load_state_dict(saved["muon"])
+
+
+def train(worker: int, a: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(a.seed * 1000 + worker)
+    if a.workers > 1:
+        dist.init_process_group("gloo", rank=worker, world_size=a.workers)
+    checkpoint = a.out / "checkpoint.pt"
+    early = Batches(a.pools, a.seed * 1000 + worker + int(time.time()))
+    late = Batches(a.late_pools, a.seed * 1000 + 500 + worker + int(time.time())) if a.late_pools else None
+    held = held_out_excerpts(a.held) if worker == 0 else []
+    run = Run(a.lr, a.muon)
+    if checkpoint.exists():
+        run.load(checkpoint)
+    else:
+        kept = start_from_pca(run.vae, Batches(a.pools, a.seed).draw(256, 12, 64))
+        run.follow()
+        print(f"worker {worker}: principal components keep {kept:.4f} of the variance", flush=True)
+    began, next_save, sums = time.time() - run.spent, run.spent + a.every, np.zeros(3)
+
+    def report() -> None:
+        shadow = run.shadow(Batches(a.pools, 12345))
+        run.save(checkpoint, shadow)
+        scores = [round_trip_psnr(shadow, x) for x in held]
+        text = " ".join(f"{s:.2f}" for s in scores)
+        print(f"{run.spent:.0f}s step {run.step} crops {run.seen} held [{text}] mean {np.mean(scores or [0]):.2f}", flush=True)
+
+    while run.spent < a.minutes * 60:
+        done = run.spent / (a.minutes * 60)
+        run.set_rate(min(1.0, (run.step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))))
+        if late and done > a.late and run.step % 2 == 0:
+            count, frames = (a.batch // 3, 20) if run.step % 4 == 0 else (a.batch // 2, 12)
+            x = late.draw(count, frames, 96)
+        else:
+            x = early.draw(a.batch, 12, 64)
+        y, mean, log_variance = forward(run.vae, x, a.grain[0] + (a.grain[1] - a.grain[0]) * min(1.0, done / 0.8))
+        loss, decibels = reconstruction_loss(y, x)
+        kl = (mean.pow(2) + log_variance.exp() - 1 - log_variance).mul(0.5).mean()
+        (loss + 1e-4 * kl).backward()
+        gradients = [p.grad for p in run.vae.parameters()]
+        values = [time.time() - began, loss.item(), decibels.item(), kl.item()]
+        run.spent, *means = averaged(gradients, values, a.workers)
+        if not math.isfinite(means[0]) or (run.step > 100 and means[0] > 5):
+            raise RuntimeError(f"Expected a loss below 5, got {means[0]:.3g}. Go back to an earlier checkpoint.")
+        run.update(worker, a.workers)
+        run.seen += len(x) * a.workers
+        sums += means
+        if run.step % 50 == 0:
+            loss_, db, kl_ = sums / 50
+            if worker == 0:
+                print(f"{run.spent:.0f}s step {run.step} loss {loss_:.4f} train {db:.2f} dB kl {kl_:.2f}", flush=True)
+            sums[:] = 0
+        if run.spent > next_save:
+            if worker == 0:
+                report()
+            next_save = run.spent + a.every
+    if worker == 0:
+        report()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pools", required=True)
@@ -104,91 +242,20 @@ def main() -> None:
     parser.add_argument("--late", type=float, default=0.7)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=6, help="crops a worker and step")
     parser.add_argument("--lr", type=float, default=1e-3, help="of AdamW")
-    parser.add_argument("--muon", type=float, default=0.0, help="learning rate of Muon; 0 leaves all to AdamW")
-    parser.add_argument("--grain", type=float, nargs=2, default=(0.0, 0.12), help="extra latent noise, start and end")
+    parser.add_argument("--muon", type=float, default=2e-3, help="learning rate of Muon; 0 leaves all to AdamW")
+    parser.add_argument("--grain", type=float, nargs=2, default=(0.0, 0.1), help="extra latent noise, start and end")
     parser.add_argument("--held", type=Path, nargs="*", default=[], help="clips to measure on")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=float, default=120, help="seconds between checkpoints")
     a = parser.parse_args()
-
-    torch.set_num_threads(a.threads)
-    torch.manual_seed(a.seed)
     a.out.mkdir(parents=True, exist_ok=True)
-    checkpoint = a.out / "checkpoint.pt"
-    early = Batches(a.pools, a.seed)
-    late = Batches(a.late_pools, a.seed + 1) if a.late_pools and glob.glob(a.late_pools) else None
-    held = held_out_excerpts(a.held)
-    vae = CausalVae()
-    print(f"principal components keep {start_from_pca(vae, early.draw(256, 12, 64)):.4f} of the variance", flush=True)
-    average = {k: v.clone() for k, v in vae.state_dict().items()}
-    hidden, rest = split_parameters(vae) if a.muon > 0 else ([], list(vae.parameters()))
-    adam = torch.optim.AdamW(rest, lr=a.lr, betas=(0.9, 0.95), weight_decay=0.01)
-    muon = Muon(hidden, lr=a.muon, weight_decay=0.01) if hidden else None
-    step, seen, spent, running = 0, 0, 0.0, [0.0, 0.0]
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        vae.load_state_dict(saved["model"])
-        average, step, seen, spent = saved["ema"], saved["step"], saved["seen"], saved["spent"]
-        adam.load_state_dict(saved["adam"])
-        if muon:
-            muon.load_state_dict(saved["muon"])
-
-    def save() -> None:
-        shadow = CausalVae(vae.config)
-        shadow.load_state_dict(average)
-        shadow.eval().requires_grad_(False)
-        mean, std = latent_statistics(shadow, Batches(a.pools, 12345))
-        shadow.set_latent_statistics(mean, std)
-        ema = shadow.state_dict()
-        saved = {"config": vae.config.to_dict(), "model": vae.state_dict(), "ema": ema, "adam": adam.state_dict()}
-        saved |= {"muon": muon.state_dict() if muon else None, "step": step, "seen": seen, "spent": spent}
-        torch.save(saved, checkpoint.with_suffix(".partial"))
-        checkpoint.with_suffix(".partial").rename(checkpoint)
-        scores = [round_trip_psnr(shadow, x) for x in held]
-        text = " ".join(f"{s:.2f}" for s in scores)
-        print(f"{spent:.0f}s step {step} crops {seen} held [{text}] mean {np.mean(scores or [0]):.2f} std {std.min():.2f}..{std.max():.2f}", flush=True)
-
-    began, next_save = time.time() - spent, spent + a.every
-    while (spent := time.time() - began) < a.minutes * 60:
-        done = spent / (a.minutes * 60)
-        if a.late_pools and late is None and step % 50 == 0 and glob.glob(a.late_pools):
-            late = Batches(a.late_pools, a.seed + 1)
-        rate = min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
-        adam.param_groups[0]["lr"] = a.lr * rate
-        if muon:
-            muon.param_groups[0]["lr"] = a.muon * rate
-        if late and done > a.late and step % 2 == 0:
-            count, frames, size = max(2, a.batch // 4), (20 if step % 4 == 0 else 12), 96
-            x = late.draw(count, frames, size)
-        else:
-            x = early.draw(a.batch, 12, 64)
-        y, mean, log_variance = forward(vae, x, a.grain[0] + (a.grain[1] - a.grain[0]) * min(1.0, done / 0.8))
-        loss, decibels = reconstruction_loss(y, x)
-        kl = (mean.pow(2) + log_variance.exp() - 1 - log_variance).mul(0.5).mean()
-        adam.zero_grad()
-        if muon:
-            muon.zero_grad()
-        (loss + 1e-4 * kl).backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 0.5)
-        adam.step()
-        if muon:
-            muon.step()
-        step, seen = step + 1, seen + len(x)
-        keep = min(0.998, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for k, p in vae.state_dict().items():
-                average[k].lerp_(p, 1 - keep)
-        running = [r * 0.98 + v * 0.02 for r, v in zip(running, (loss.item(), decibels.item()))]
-        if step % 50 == 0:
-            fix = 1 - 0.98**step
-            print(f"{spent:.0f}s step {step} loss {running[0] / fix:.4f} train {running[1] / fix:.2f} dB kl {kl.item():.2f}", flush=True)
-        if spent > next_save:
-            save()
-            next_save = time.time() - began + a.every
-    save()
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", "29511")
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    mp.spawn(train, (a,), nprocs=a.workers)
 
 
 if __name__ == "__main__":

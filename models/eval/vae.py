@@ -1,0 +1,143 @@
+"""Judges the exported VAE as the runtime uses it: streamed through onnxruntime, frame for frame.
+
+    python -m eval.vae --bundle reel-tiny --data DIR --clips DIR [--pictures DIR]
+
+Prints PSNR and SSIM over real clips that were held out of training (short side 128, 4k+1 frames), and the worst frame
+of clips made to break it: a hard cut, a flash, black, white, noise, a still, a fast pan.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from reel_tiny.data.prepare import HELD_OUT_CLIPS, PARTLY_HELD_OUT
+from reel_tiny.data.sources import read_video
+from reel_tiny.vae.stream import VaeStream
+
+SHORT_SIDE = 128
+LONGEST = 161
+
+
+def crop(frames: list[np.ndarray]) -> np.ndarray:
+    """[T,H,W,3] with sides that are multiples of 8 and 4k+1 frames, taken from the middle and the start."""
+    clip = np.stack(frames)
+    count, height, width, _ = clip.shape
+    h, w = height // 8 * 8, width // 8 * 8
+    y, x = (height - h) // 2, (width - w) // 2
+    return clip[: (count - 1) // 4 * 4 + 1, y : y + h, x : x + w]
+
+
+def held_out_clips(data: Path, clips: Path) -> dict[str, np.ndarray]:
+    """Clips by name; of the longest only the first LONGEST held-out frames."""
+    opencv = data / "opencv-doc/usr/share/doc/opencv-doc/examples/data"
+    paths = [clips / n for n in HELD_OUT_CLIPS] + [clips / n for n in PARTLY_HELD_OUT]
+    paths += [opencv / "tree.avi", opencv / "vtest.avi", data / "videoTeacup720p.mp4", data / "videoFire1080p.mp4"]
+    found = {}
+    for path in paths:
+        frames = read_video(path, SHORT_SIDE)
+        start = int(len(frames) * PARTLY_HELD_OUT.get(path.name, 0))
+        found[path.stem] = crop(frames[start : start + LONGEST])
+    return found
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """dB of each frame, of uint8 [T,H,W,3]; equal frames count as 60."""
+    error = np.square(a.astype(np.float32) - b).mean((1, 2, 3))
+    return np.minimum(60.0, 10 * np.log10(255**2 / np.maximum(error, 1e-9)))
+
+
+def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """SSIM of each frame's luma (Wang et al. 2004: 11x11 Gaussian of sigma 1.5)."""
+    scores = []
+    for x, y in zip(a, b, strict=True):
+        x, y = (cv2.cvtColor(i, cv2.COLOR_RGB2GRAY).astype(np.float64) for i in (x, y))
+
+        def mean(v: np.ndarray) -> np.ndarray:
+            return cv2.GaussianBlur(v, (11, 11), 1.5)[5:-5, 5:-5]
+
+        mx, my = mean(x), mean(y)
+        vx, vy, cov = mean(x * x) - mx * mx, mean(y * y) - my * my, mean(x * y) - mx * my
+        c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+        scores.append(((2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))).mean())
+    return np.array(scores)
+
+
+def hard_cases(clips: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Clips by name with a mask of the frames that should be as good as usual."""
+    rng = np.random.default_rng(0)
+    size = 128
+    a = clips["sign-bird"][:45, :size, 16 : 16 + size]
+    b = clips["tree"][:45, :size, 16 : 16 + size]
+    usual = np.ones(45, bool)
+
+    def broken(first: int, last: int, pixels: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
+        clip, mask = a.copy(), usual.copy()
+        clip[first:last], mask[first:last] = pixels, False
+        return clip, mask
+
+    picture = np.tile(clips["videoFire1080p"][0], (1, 3, 1))
+    picture[:, picture.shape[1] // 3 :] = np.tile(clips["tree"][0], (1, 3, 1))[: picture.shape[0], : picture.shape[1] * 2 // 3]
+    pan = np.stack([picture[:size, 10 * t : 10 * t + size] for t in range(45) if 10 * t + size <= picture.shape[1]])
+    pan = pan[: (len(pan) - 1) // 4 * 4 + 1]
+    cut = a.copy()
+    cut[22:] = b[22:]
+    return {
+        "hard cut": (cut, usual),
+        "flash (2 white frames)": broken(22, 24, 255),
+        "8 black frames": broken(18, 26, 0),
+        "8 white frames": broken(18, 26, 255),
+        "8 noise frames": broken(18, 26, rng.integers(0, 256, (8, size, size, 3), np.uint8)),
+        "black throughout": (np.zeros_like(a), usual),
+        "white throughout": (np.full_like(a, 255), usual),
+        "still": (np.repeat(a[:1], 45, 0), usual),
+        "fast pan (10 px a frame)": (pan, np.ones(len(pan), bool)),
+    }
+
+
+def strip(original: np.ndarray, decoded: np.ndarray, picks: list[int]) -> np.ndarray:
+    """The picked frames, original above decoded."""
+    return np.concatenate([np.concatenate([c[i] for i in picks], 1) for c in (original, decoded)], 0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="what reel_tiny.data.prepare made")
+    parser.add_argument("--clips", type=Path, required=True)
+    parser.add_argument("--pictures", type=Path, help="writes round trips side by side here, as PNG")
+    parser.add_argument("--chunk", type=int, default=8, help="frames a call")
+    parser.add_argument("--threads", type=int, default=1)
+    a = parser.parse_args()
+    stream = VaeStream(a.bundle, a.threads)
+    clips = held_out_clips(a.data, a.clips)
+
+    def picture(name: str, original: np.ndarray, decoded: np.ndarray, picks: list[int]) -> None:
+        if a.pictures is not None:
+            a.pictures.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(a.pictures / f"{name}.png"), strip(original, decoded, picks)[:, :, ::-1])
+
+    print(f"{'held-out clip':28} {'frames':>6} {'size':>9} {'PSNR':>6} {'worst':>6} {'SSIM':>6}")
+    rows = []
+    for name, clip in clips.items():
+        decoded = stream.round_trip(clip, a.chunk)
+        p, s = psnr(decoded, clip), ssim(decoded, clip)
+        rows.append((p.mean(), s.mean()))
+        size = f"{clip.shape[2]}x{clip.shape[1]}"
+        print(f"{name:28} {len(clip):6d} {size:>9} {p.mean():6.2f} {p.min():6.2f} {s.mean():6.4f}", flush=True)
+        picture(name, clip, decoded, [0, len(clip) // 2, len(clip) - 1])
+    mean = np.mean(rows, 0)
+    print(f"{'mean of clips':28} {'':6} {'':9} {mean[0]:6.2f} {'':6} {mean[1]:6.4f}")
+    print(f"\n{'made to break it':28} {'PSNR':>6} {'worst':>6} {'worst of the usual frames':>26}")
+    for name, (clip, usual) in hard_cases(clips).items():
+        decoded = stream.round_trip(clip, a.chunk)
+        p = psnr(decoded, clip)
+        print(f"{name:28} {p.mean():6.2f} {p.min():6.2f} {p[usual].min():26.2f}", flush=True)
+        picture(name.split(" (")[0].replace(" ", "-"), clip, decoded, [i for i in (17, 20, 22, 23, 25, 27, 30) if i < len(clip)])
+
+
+if __name__ == "__main__":
+    main()

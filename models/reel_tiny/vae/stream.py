@@ -1,0 +1,57 @@
+"""Streams clips through the exported VAE in chunks, carrying the causal state, as the runtime does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from .model import SPATIAL, TEMPORAL
+
+
+class HalfStream:
+    """One graph and the state between its calls."""
+
+    def __init__(self, path: Path, specs: list[dict], threads: int):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.specs = specs
+        self.source = self.session.get_inputs()[0].name
+        self.states: list[np.ndarray] = []
+
+    def start(self, height: int, width: int) -> None:
+        self.states = [
+            np.zeros((1, s["channels"], s["frames"], height // s["spatialDivisor"], width // s["spatialDivisor"]), np.float32)
+            for s in self.specs
+        ]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        feed = {self.source: x} | {f"state_in_{i}": s for i, s in enumerate(self.states)}
+        out, *self.states = self.session.run(None, feed)
+        return out
+
+
+class VaeStream:
+    def __init__(self, bundle: Path, threads: int = 1):
+        specs = json.loads((bundle / "vae_state.json").read_text())
+        self.encoder = HalfStream(bundle / "vae_encoder/model.onnx", specs["encoder"], threads)
+        self.decoder = HalfStream(bundle / "vae_decoder/model.onnx", specs["decoder"], threads)
+
+    def round_trip(self, clip: np.ndarray, chunk: int = 8) -> np.ndarray:
+        """uint8 [4k+1,H,W,3] to the same shape, encoded and decoded `chunk` frames at a time."""
+        if len(clip) % TEMPORAL != 1 or clip.shape[1] % SPATIAL or clip.shape[2] % SPATIAL:
+            raise ValueError(f"Expected clip to be [4k+1, 8h, 8w, 3], got {clip.shape}. Crop it.")
+        padded = np.concatenate([clip[:1].repeat(TEMPORAL - 1, 0), clip])
+        for half in (self.encoder, self.decoder):
+            half.start(*clip.shape[1:3])
+        decoded = []
+        for at in range(0, len(padded), chunk):
+            frames = padded[at : at + chunk].astype(np.float32) / np.float32(127.5) - 1
+            latents = self.encoder(np.ascontiguousarray(frames.transpose(3, 0, 1, 2)[None]))
+            pixels = self.decoder(latents)[0].transpose(1, 2, 3, 0)
+            decoded.append(np.clip(np.rint((pixels + 1) * 127.5), 0, 255).astype(np.uint8))
+        return np.concatenate(decoded)[TEMPORAL - 1 :]

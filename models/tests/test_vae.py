@@ -1,0 +1,134 @@
+"""The VAE: frame rule, streaming, its linear start, its exported graphs. Run from models/: python -m pytest tests/test_vae.py"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reel_tiny.vae import CausalVae, VaeConfig
+from reel_tiny.vae.export import describe_states, example, export_half, largest_difference
+from reel_tiny.vae.model import fold_time, squeeze_tails, stretch_tails, unfold_time
+from reel_tiny.vae.muon import orthogonalise
+from reel_tiny.vae.pca import start_from_pca
+from reel_tiny.vae.stream import HalfStream, VaeStream
+
+torch.set_num_threads(1)
+SMALL = VaeConfig(encoder_widths=(8, 16), encoder_depths=(1, 2), decoder_widths=(8, 16), decoder_depths=(1, 2), thin=4)
+
+
+@pytest.fixture(scope="module")
+def vae() -> CausalVae:
+    """Small, with random weights everywhere, so that no part is silent."""
+    generator = torch.Generator().manual_seed(0)
+    vae = CausalVae(SMALL).eval().requires_grad_(False)
+    for parameter in vae.parameters():
+        fan = parameter[0].numel()
+        parameter.copy_(torch.randn(parameter.shape, generator=generator) / fan**0.5 + (parameter.ndim == 3))
+    vae.set_latent_statistics(torch.linspace(-0.2, 0.2, 16), torch.linspace(0.5, 1.5, 16))
+    return vae
+
+
+@pytest.fixture(scope="module")
+def bundle(vae: CausalVae, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("bundle")
+    export_half(vae.encoder, True, out / "vae_encoder/model.onnx")
+    export_half(vae.decoder, False, out / "vae_decoder/model.onnx")
+    states = {"encoder": describe_states(vae.encoder), "decoder": describe_states(vae.decoder)}
+    (out / "vae_state.json").write_text(json.dumps(states))
+    return out
+
+
+def smooth_clips(count: int, frames: int, size: int) -> torch.Tensor:
+    noise = torch.randn(count, 3, frames, size, size, generator=torch.Generator().manual_seed(1))
+    return torch.nn.functional.avg_pool3d(noise, (3, 7, 7), 1, (1, 3, 3)) * 4
+
+
+def test_folding_and_unfolding_are_inverse():
+    x = torch.randn(2, 3, 8, 16, 24)
+    for patch, frames in ((1, 1), (4, 4), (8, 4)):
+        assert torch.equal(unfold_time(fold_time(x, patch, frames), 2, 3, patch, frames), x)
+
+
+def test_squeezing_tails_is_undone():
+    z = torch.linspace(-20, 20, 81)
+    assert torch.allclose(stretch_tails(squeeze_tails(z)), z, atol=1e-4)
+
+
+@pytest.mark.parametrize("frames", [1, 5, 13])
+def test_a_clip_of_4k_plus_1_frames_is_k_plus_1_latent_frames(vae: CausalVae, frames: int):
+    latents = vae.encode(smooth_clips(2, frames, 32))
+    assert latents.shape == (2, 16, (frames - 1) // 4 + 1, 4, 4)
+    assert vae.decode(latents).shape == (2, 3, frames, 32, 32)
+
+
+def test_other_frame_counts_are_refused(vae: CausalVae):
+    with pytest.raises(ValueError, match="4k\\+1 frames, got 8"):
+        vae.encode(torch.zeros(1, 3, 8, 16, 16))
+
+
+def test_later_frames_change_nothing_before_them(vae: CausalVae):
+    x = smooth_clips(1, 13, 32)
+    other = x.clone()
+    other[:, :, 9:] = 1
+    latents, changed = vae.encode(x), vae.encode(other)
+    assert torch.equal(latents[:, :, :3], changed[:, :, :3])
+    assert not torch.equal(latents[:, :, 3:], changed[:, :, 3:])
+    latents_cut = latents.clone()
+    latents_cut[:, :, 3:] = 0
+    assert torch.equal(vae.decode(latents)[:, :, :9], vae.decode(latents_cut)[:, :, :9])
+
+
+def test_batching_changes_nothing(vae: CausalVae):
+    x = smooth_clips(2, 9, 32)
+    assert torch.allclose(vae.encode(x)[1:], vae.encode(x[1:]), atol=1e-5)
+
+
+def test_the_linear_start_is_the_projection_on_principal_components():
+    vae = CausalVae(SMALL).eval().requires_grad_(False)
+    x = smooth_clips(4, 13, 32)
+    stream = torch.cat([x[:, :, :1]] * 3 + [x], 2)
+    kept = start_from_pca(vae, stream)
+    y = vae.decode(vae.encode(x))
+    stream_y = vae.decoder.paint_frames(
+        vae.encoder.posterior(stream, vae.encoder.empty_states(4, 32, 32, x))[0], 4, vae.decoder.empty_states(4, 32, 32, x)
+    )[0]
+    lost = (stream_y - stream).pow(2).sum() / (stream - stream.mean()).pow(2).sum()
+    assert lost == pytest.approx(1 - kept, rel=0.05)
+    assert (y - x).pow(2).mean() < 0.5 * x.pow(2).mean()
+
+
+def test_orthogonalised_updates_have_singular_values_near_one():
+    for shape in ((24, 200), (200, 24)):
+        update = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+        values = torch.linalg.svdvals(orthogonalise(update))
+        assert values.min() > 0.5 and values.max() < 1.4
+
+
+@pytest.mark.parametrize("size", [(8, 32, 48), (4, 72, 40), (20, 64, 64)])
+def test_exported_graphs_equal_pytorch(vae: CausalVae, bundle: Path, size: tuple[int, int, int]):
+    assert largest_difference(vae.encoder, True, bundle / "vae_encoder/model.onnx", *size) < 1e-4
+    assert largest_difference(vae.decoder, False, bundle / "vae_decoder/model.onnx", *size) < 1e-4
+
+
+def test_streaming_in_chunks_equals_the_whole_clip(vae: CausalVae, bundle: Path):
+    states = json.loads((bundle / "vae_state.json").read_text())
+    for name, is_encoder, step in (("encoder", True, 4), ("decoder", False, 1)):
+        half = vae.encoder if is_encoder else vae.decoder
+        x = example(half, is_encoder, 20, 32, 48)[0].numpy()
+        whole = half(torch.from_numpy(x), *half.empty_states(1, 32, 48, torch.zeros(1)))[0].numpy()
+        for chunk in (1, 2):
+            stream = HalfStream(bundle / f"vae_{name}/model.onnx", states[name], 1)
+            stream.start(32, 48)
+            size = chunk * step
+            parts = [stream(np.ascontiguousarray(x[:, :, at : at + size])) for at in range(0, x.shape[2], size)]
+            assert np.abs(np.concatenate(parts, 2) - whole).max() < 1e-4
+
+
+def test_the_runtimes_round_trip_equals_pytorch_frame_for_frame(vae: CausalVae, bundle: Path):
+    clip = np.random.default_rng(0).integers(0, 256, (9, 32, 48, 3), np.uint8)
+    pixels = torch.from_numpy(clip).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+    expected = vae.decode(vae.encode(pixels)).clamp(-1, 1)[0].permute(1, 2, 3, 0)
+    actual = VaeStream(bundle).round_trip(clip, 8).astype(np.float32) / 127.5 - 1
+    assert np.abs(actual - expected.numpy()).max() < 1.01 / 127.5
