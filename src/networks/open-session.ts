@@ -1,4 +1,5 @@
 // Opens networks: each lives in the worker of its device and takes its turn in the device's lane.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expected, NetworkError } from '../errors.js';
 import { sizeOf } from '../tensor/tensor.js';
 import { laneOf } from './lane.js';
@@ -36,6 +37,8 @@ class WorkerSession implements NetworkSession {
   readonly #host: WorkerHost;
   readonly #session: number;
   #released = false;
+  /** Settles when the call that has its turn is over. */
+  #running: Promise<unknown> = Promise.resolve();
 
   constructor(path: string, device: Device, host: WorkerHost, opened: WorkerCalls['open']['reply']) {
     this.#path = path;
@@ -67,13 +70,15 @@ class WorkerSession implements NetworkSession {
     const stream = await this.#host.call('openStream', { session: this.#session, stateShapes });
     return new WorkerStream(
       this.#path,
-      (feeds, options, onAnswer) =>
+      (feeds, options, { onTurn, onAnswer }) =>
         this.#inTurn(options, async () => {
+          onTurn();
           const answer = await this.#send(stream, feeds, options);
           onAnswer();
           return answer;
         }),
       async () => {
+        await this.#running;
         if (!this.#released && !this.#host.isDead) await this.#host.call('closeStream', { stream });
       },
     );
@@ -83,6 +88,7 @@ class WorkerSession implements NetworkSession {
     if (this.#released) return;
     this.#released = true;
     try {
+      await this.#running;
       if (!this.#host.isDead) await this.#host.call('release', { session: this.#session });
     } finally {
       leaveHost(this.#device, this.#host);
@@ -99,24 +105,34 @@ class WorkerSession implements NetworkSession {
 
   async #inTurn<T>(options: RunOptions, call: () => Promise<T>): Promise<T> {
     this.#assertOpen();
-    return laneOf(this.#device).run(call, options);
+    return laneOf(this.#device).run(() => {
+      // It may have been closed while the call waited.
+      this.#assertOpen();
+      const running = call();
+      this.#running = running.catch(() => {});
+      return running;
+    }, options);
   }
 
   async #send(stream: number | undefined, feeds: NamedTensors, { transfer }: RunOptions): Promise<NamedTensors> {
-    this.#assertOpen();
     assertFeeds(
       this.#path,
       this.inputs.filter(({ name }) => !isStateName(name)),
       feeds,
     );
     // A view is cloned with the whole buffer behind it, so the copy is made here and the copy is given away.
-    const sent = transfer === true ? feeds : copied(feeds);
+    const sent = transfer === true ? feeds : await copied(feeds);
     const buffers = new Set(Object.values(sent).map(({ data }) => data.buffer as ArrayBuffer));
     return this.#host.call('run', { session: this.#session, stream, feeds: sent }, [...buffers]);
   }
 }
 
-type StreamCall = (feeds: NamedTensors, options: RunOptions, onAnswer: () => void) => Promise<NamedTensors>;
+/** A call of a stream; `onTurn` is called when it starts, and `onAnswer` when the states have moved on. */
+type StreamCall = (
+  feeds: NamedTensors,
+  options: RunOptions,
+  on: { onTurn: () => void; onAnswer: () => void },
+) => Promise<NamedTensors>;
 
 class WorkerStream implements NetworkStream {
   readonly #path: string;
@@ -132,15 +148,15 @@ class WorkerStream implements NetworkStream {
   }
 
   async run(feeds: NamedTensors, options: RunOptions = {}): Promise<Record<string, NetworkTensor>> {
-    if (this.#ended !== undefined)
-      throw new NetworkError(`The stream of ${this.#path} ${this.#ended}. Open a new one.`);
+    this.#assertOpen();
     if (this.#running) throw new NetworkError(`A stream of ${this.#path} takes one call at a time. Await each call.`);
     this.#running = true;
     let isAnswered = false;
+    const onAnswer = () => {
+      isAnswered = true;
+    };
     try {
-      return await this.#call(feeds, options, () => {
-        isAnswered = true;
-      });
+      return await this.#call(feeds, options, { onTurn: () => this.#assertOpen(), onAnswer });
     } catch (error) {
       // The states have moved on, past an answer that nobody got.
       if (isAnswered) this.#ended ??= 'was cancelled in the middle of a call';
@@ -155,13 +171,29 @@ class WorkerStream implements NetworkStream {
     this.#ended = 'was closed';
     await this.#free();
   }
+
+  #assertOpen(): void {
+    if (this.#ended !== undefined)
+      throw new NetworkError(`The stream of ${this.#path} ${this.#ended}. Open a new one.`);
+  }
 }
 
-function copied(feeds: NamedTensors): NamedTensors {
+/** Copied at a time: a large feed must not hold the event loop for the whole of its copy. */
+const copyElements = 2 ** 20;
+
+async function copied(feeds: NamedTensors): Promise<NamedTensors> {
   const copies: Record<string, NetworkTensor> = {};
-  for (const [name, feed] of Object.entries(feeds)) {
-    copies[name] =
-      feed.type === 'float32' ? { ...feed, data: feed.data.slice() } : { ...feed, data: feed.data.slice() };
+  for (const [name, { type, data, shape }] of Object.entries(feeds)) {
+    if (type === 'int64') {
+      copies[name] = { type, shape, data: data.slice() };
+      continue;
+    }
+    const copy = new Float32Array(data.length);
+    for (let start = 0; start < data.length; start += copyElements) {
+      if (start > 0) await nextTurn();
+      copy.set(data.subarray(start, start + copyElements), start);
+    }
+    copies[name] = { type, shape, data: copy };
   }
   return copies;
 }

@@ -38,7 +38,7 @@ let lastId = 0;
 
 function found<T>(map: ReadonlyMap<number, T>, id: number): T {
   const value = map.get(id);
-  if (value === undefined) throw new Error(`no network or stream ${id} is open`);
+  if (value === undefined) throw new CallError('run', `Expected ${id} to be an open network or stream.`);
   return value;
 }
 

@@ -1,4 +1,7 @@
 // The main thread's end of a network worker: one worker a device, started when needed and ended when unused.
+// Calls of a device take turns anyway, so a worker for each network would cost 10 MB and gain nothing; and only one
+// thread may use the WebGPU device, which onnxruntime shares between all sessions of a process. A native crash would
+// end the process whatever the number of threads.
 import { Worker } from 'node:worker_threads';
 import { BundleError, DeviceError, NetworkError, type ReelspaceError } from '../errors.js';
 import type { Device } from './model.js';

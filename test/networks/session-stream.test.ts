@@ -83,6 +83,19 @@ test('a stream takes one call at a time, and none once closed', async () => {
   await assert.rejects(stream.run({ x: piece(2, 1) }), /was closed/);
 });
 
+test('closing waits for a running call, and a waiting one is never started', async () => {
+  const slow = await openSession(fixture('slow.onnx'), { device: 'cpu' });
+  const running = await causal.openStream(states);
+  const waiting = await causal.openStream(states);
+  const first = running.run({ x: piece(0, 2) });
+  const busy = slow.run(slowFeeds(64, 20));
+  const second = waiting.run({ x: piece(0, 2) });
+  const refused = assert.rejects(second, /was closed\. Open a new one/);
+  await Promise.all([running.close(), waiting.close(), busy, refused]);
+  assert.deepEqual(await first, causalAnswer(0, 2));
+  await slow.release();
+});
+
 test('states that the graph does not have are refused, and so is a run without a stream', async () => {
   const [first = []] = states;
   await assert.rejects(causal.openStream([first]), /Expected states of .*causal\.onnx to be 2, got 1/);

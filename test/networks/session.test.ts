@@ -63,6 +63,15 @@ test('a feed that is a view of a larger buffer is read at its place', async () =
   assert.deepEqual(buffer, counting(9));
 });
 
+test('a feed of many millions of numbers arrives whole', async () => {
+  const x = counting(3 * 2 ** 20);
+  const result = await affine.run({ x: floats([2 ** 20, 3], x), i: ints([1], [0]) });
+  assert.deepEqual(
+    result.y?.data,
+    x.map((value) => 2 * value + 1),
+  );
+});
+
 test('feeds that the graph can not take are named', async () => {
   const x = floats([1, 3], [1, 2, 3]);
   const i = ints([1], [0]);
