@@ -18,6 +18,11 @@ export interface ScheduleOptions {
   strength?: number;
   /** Latent positions that the network sees, for schedules that shift by length (dynamic shifting). */
   sequenceLength?: number;
+  /**
+   * Noise levels before any shift, one a step, highest first, for flow schedulers, in place of their own spacing. Some
+   * families' pipelines in diffusers pass them (LTX, HunyuanVideo).
+   */
+  sigmas?: readonly number[];
 }
 
 /** The noise levels of one run, highest first. */

@@ -16,11 +16,33 @@ export function combine(a: number, x: Tensor, b: number, y: Tensor, out: Tensor 
   return out;
 }
 
+/** Returns the sum of tensors of one shape, each multiplied by its weight (new tensor). Throws InvalidOptionError for none. */
+export function weightedSum(...terms: readonly (readonly [weight: number, tensor: Tensor])[]): Tensor {
+  const [first] = terms;
+  if (first === undefined) throw new InvalidOptionError(expected('terms', 'at least one', 0));
+  for (const [, tensor] of terms) assertSameShape(first[1], tensor);
+  const weights = terms.map(([weight]) => weight);
+  const inputs = terms.map(([, tensor]) => tensor.data);
+  const result = createTensor(first[1].shape);
+  for (let i = 0; i < result.data.length; i++) {
+    let sum = 0;
+    for (let k = 0; k < inputs.length; k++) sum += (weights[k] as number) * ((inputs[k] as Float32Array)[i] as number);
+    result.data[i] = sum;
+  }
+  return result;
+}
+
 /** Returns a·x (new tensor). */
 export function scale(a: number, x: Tensor): Tensor {
   const result = createTensor(x.shape);
   for (let i = 0; i < result.data.length; i++) result.data[i] = a * (x.data[i] as number);
   return result;
+}
+
+/** Returns the same tensor, every element brought into [-limit, limit] in place. */
+export function clampInPlace(x: Tensor, limit: number): Tensor {
+  for (let i = 0; i < x.data.length; i++) x.data[i] = Math.min(Math.max(x.data[i] as number, -limit), limit);
+  return x;
 }
 
 /** Returns the straight-line blend (new tensor): `from` at amount 0, `to` at amount 1. */

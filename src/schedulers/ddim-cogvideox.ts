@@ -1,0 +1,57 @@
+// DDIM over CogVideoX's noise levels, which its training moved towards noise; diffusers' CogVideoXDDIMScheduler.
+//
+// Source: Z. Yang et al., "CogVideoX" (arXiv 2408.06072), section 2 and appendix; the SNR shift is that of E. Hoogeboom et
+// al., "simple diffusion" (2301.11093), section 3.1.
+import { z } from 'zod';
+import { combine } from '../tensor/math.js';
+import { flag, predictionField, readConfig } from './config.js';
+import { alphaRun, refuseNoiseOfNothing, stepRatio, visitAlphas } from './ddim.js';
+import { refuseSigmas } from './flow-schedule.js';
+import { cumulativeAlphas, noiseFields, withZeroTerminalSnr } from './noise-schedule.js';
+import { createSchedulerFrom, denoisedWeights, type Run } from './run.js';
+import type { ScheduleOptions, Scheduler } from './scheduler.js';
+import { spaceWholeTimesteps, spacingFields } from './spacing.js';
+
+const className = 'CogVideoXDDIMScheduler';
+
+// clip_sample is a key of this class too, which diffusers reads and never uses.
+const schema = z.object({
+  ...noiseFields(0.00085, 0.012, 'scaled_linear'),
+  ...spacingFields('leading'),
+  prediction_type: predictionField(['epsilon', 'v_prediction', 'sample'], 'epsilon'),
+  set_alpha_to_one: flag(true),
+  rescale_betas_zero_snr: flag(),
+  snr_shift_scale: z.number().gt(0).default(3),
+});
+
+/** Returns the scheduler that a scheduler_config.json describes. Throws BundleError. */
+export function createCogVideoXDdim(config: unknown): Scheduler {
+  const settings = readConfig(className, schema, config);
+  const { prediction_type: predictionType, num_train_timesteps: trainSteps, snr_shift_scale: shift } = settings;
+  refuseNoiseOfNothing(className, settings);
+  // diffusers computes this one beta schedule in double precision, and the others in float32.
+  const isDouble = settings.beta_schedule === 'scaled_linear' && !settings.trained_betas;
+  const round = isDouble ? (value: number) => value : Math.fround;
+  const shifted = cumulativeAlphas(settings, round).map((alpha) =>
+    round(alpha / round(shift + round((1 - shift) * alpha))),
+  );
+  const alphas = settings.rescale_betas_zero_snr ? withZeroTerminalSnr(shifted, round) : shifted;
+
+  const plan = (options: ScheduleOptions): Run => {
+    refuseSigmas(className, options);
+    const timesteps = spaceWholeTimesteps(settings, options.steps);
+    const visited = visitAlphas(timesteps, stepRatio(trainSteps, options.steps), alphas, settings.set_alpha_to_one);
+    return {
+      ...alphaRun(visited),
+      start: () => (call, prediction, latents) => {
+        const [alpha, sigma] = visited.weights(call);
+        const [nextAlpha, nextSigma] = visited.nextWeights(call);
+        const [keep, change] = denoisedWeights(predictionType, alpha, sigma);
+        const denoised = combine(keep, latents, change, prediction);
+        const ratio = nextSigma / sigma;
+        return { latents: combine(ratio, latents, nextAlpha - alpha * ratio, denoised), denoised };
+      },
+    };
+  };
+  return createSchedulerFrom(className, predictionType, trainSteps, plan);
+}

@@ -1,0 +1,75 @@
+// Noise levels of flow matching, σ from 1 (noise) to 0 (clip) along the straight line between the two, and their shifts.
+//
+// Sources: Y. Lipman et al., "Flow matching for generative modeling" (arXiv 2210.02747); P. Esser et al., "Scaling
+// rectified flow transformers" (2403.03206), section 5.3.2 (shift); diffusers' scheduling_flow_match_euler_discrete.py.
+import { z } from 'zod';
+import { expected, InvalidOptionError } from '../errors.js';
+import { flag } from './config.js';
+import type { ScheduleOptions } from './scheduler.js';
+import { linspace } from './spacing.js';
+
+const { fround } = Math;
+
+/** The fields of a config that shift σ by the length of what is denoised. */
+export const dynamicShiftFields = {
+  use_dynamic_shifting: flag(),
+  base_shift: z.number().default(0.5),
+  max_shift: z.number().default(1.15),
+  base_image_seq_len: z.int().min(1).default(256),
+  max_image_seq_len: z.int().min(1).default(4096),
+};
+
+type DynamicShift = {
+  readonly [field in keyof typeof dynamicShiftFields]: z.infer<(typeof dynamicShiftFields)[field]>;
+};
+
+/** Returns σ shifted towards noise by a factor; 1 leaves it. */
+export function shiftSigma(sigma: number, factor: number): number {
+  return (factor * sigma) / (1 + (factor - 1) * sigma);
+}
+
+/** Returns μ for a sequence length: the line through (base length, base shift) and (most length, most shift). */
+export function dynamicShift(className: string, config: DynamicShift, sequenceLength: number | undefined): number {
+  if (sequenceLength === undefined || !(sequenceLength > 0)) {
+    const advice = `${className} shifts its noise levels by it.`;
+    throw new InvalidOptionError(expected('sequenceLength', 'above 0', sequenceLength, advice));
+  }
+  const { base_shift: low, max_shift: high, base_image_seq_len: short, max_image_seq_len: long } = config;
+  const slope = (high - low) / (long - short);
+  return sequenceLength * slope + (low - slope * short);
+}
+
+/** Returns σ stretched so that the last one is `terminal`; 1 stays 1. */
+export function stretchToTerminal(sigmas: readonly number[], terminal: number): number[] {
+  const scale = (1 - (sigmas.at(-1) ?? 0)) / (1 - terminal);
+  return sigmas.map((sigma) => 1 - (1 - sigma) / scale);
+}
+
+/** Returns the σ that a caller gave, if any, checked: one a step, falling, within (0, 1]. Throws InvalidOptionError. */
+export function givenSigmas({ sigmas, steps }: ScheduleOptions): readonly number[] | undefined {
+  if (sigmas === undefined) return undefined;
+  const falls = sigmas.every((sigma, i) => sigma > 0 && sigma < (sigmas[i - 1] ?? Number.POSITIVE_INFINITY));
+  if (sigmas.length !== steps || !falls || (sigmas[0] ?? 0) > 1) {
+    throw new InvalidOptionError(expected('sigmas', `${steps} falling numbers above 0 and at most 1`, [...sigmas]));
+  }
+  return sigmas;
+}
+
+/** Throws InvalidOptionError when a caller gives σ to a scheduler that has no use for it. */
+export function refuseSigmas(className: string, { sigmas }: ScheduleOptions): void {
+  if (sigmas !== undefined) {
+    throw new InvalidOptionError(
+      expected('sigmas', `absent for ${className}`, [...sigmas], 'Only flow schedulers take them.'),
+    );
+  }
+}
+
+/**
+ * Returns diffusers' own σ, before the shift of the run. It spaces them between the ends of training, to which it has already
+ * applied the shift once; so a static shift acts twice.
+ */
+export function ownSigmas(steps: number, trainSteps: number, shift: number): number[] {
+  const highest = fround(shiftSigma(1, shift));
+  const lowest = fround(shiftSigma(fround(1 / trainSteps), shift));
+  return linspace(highest * trainSteps, lowest * trainSteps, steps).map((timestep) => timestep / trainSteps);
+}
