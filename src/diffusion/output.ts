@@ -1,4 +1,5 @@
 // Latents on their way out: handed to who keeps them, decoded, cut to length, as frames.
+import { throwIfCancelled } from '../errors.js';
 import type { Frame } from '../media/frame.js';
 import { pixelsToFrames } from '../media/pixels.js';
 import type { Model } from '../networks/model.js';
@@ -30,16 +31,24 @@ export async function* decodeFrames(
     'decode',
     model.decode(keeping(latents, context), { signal, priority, tileSize }),
   );
-  let seen = 0;
+  let decoded = 0;
   for await (const pixels of chunks) {
-    for (const frame of pixelsToFrames(pixels)) {
-      seen++;
-      if (seen <= skip) continue;
-      const wanted = limit?.();
-      if (wanted !== undefined && seen - skip > wanted) return;
+    const frames = pixelsToFrames(pixels);
+    const from = Math.max(0, skip - decoded);
+    decoded += frames.length;
+    // Asked only now: the source's length may have become known with this chunk.
+    const wanted = limit?.() ?? Number.POSITIVE_INFINITY;
+    const until = Math.min(frames.length, frames.length - (decoded - skip - wanted));
+    context.onProgress?.({
+      stage: 'decode',
+      done: Math.max(0, Math.min(decoded - skip, wanted)),
+      total: limit?.() ?? total,
+    });
+    for (const frame of frames.slice(from, Math.max(0, until))) {
+      throwIfCancelled(signal);
       yield frame;
     }
-    context.onProgress?.({ stage: 'decode', done: Math.max(0, seen - skip), total: limit?.() ?? total });
+    if (decoded - skip >= wanted) return;
   }
 }
 

@@ -69,12 +69,14 @@ for (const pipeline of pipelines) {
       assert.ok(a.equals(alone) && b.equals(alone));
     });
 
-    it('makes other bytes from another seed', { skip: plain.includes(pipeline.name) && 'takes no seed' }, async () => {
-      const one = await bytesOf(await runSmall(pipeline));
-      const other = await bytesOf(await runSmall(pipeline, { seed: 4 }));
-      assert.equal(one.length, other.length);
-      assert.ok(!one.equals(other));
-    });
+    if (!plain.includes(pipeline.name)) {
+      it('makes other bytes from another seed', async () => {
+        const one = await bytesOf(await runSmall(pipeline));
+        const other = await bytesOf(await runSmall(pipeline, { seed: 4 }));
+        assert.equal(one.length, other.length);
+        assert.ok(!one.equals(other));
+      });
+    }
 
     it('says its size, length and settings', async () => {
       const clip = await runSmall(pipeline);
