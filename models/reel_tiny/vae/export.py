@@ -76,22 +76,30 @@ def export_half(half: Half, is_encoder: bool, path: Path) -> None:
         tidy(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     program.save(str(path), external_data=False)
-    clear_traces(path)
+    tidy_file(path, path.parent.name)
     missing = named - {i.name for i in onnx.load(path).graph.initializer}
     if missing:
         raise RuntimeError(f"Expected every parameter to keep its name, got none for {sorted(missing)}.")
 
 
-def clear_traces(path: Path) -> None:
-    """Drops stack traces and file paths of this machine that the exporter writes beside nodes and values."""
+def tidy_file(path: Path, name: str) -> None:
+    """Names the free axes, and drops the stack traces and file paths that the exporter writes beside nodes and values."""
     model = onnx.load(path)
-    for item in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+    del model.graph.value_info[:]
+    for value in (*model.graph.input, *model.graph.output):
+        axes = value.type.tensor_type.shape.dim
+        labels = {2: "time", 3: "height", 4: "width"}
+        for axis, dim in enumerate(axes):
+            if not dim.HasField("dim_value"):
+                dim.dim_param = f"{value.name}_{labels[axis]}"
+    for item in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output):
         if hasattr(item, "metadata_props"):
             del item.metadata_props[:]
         item.doc_string = ""
     for initializer in model.graph.initializer:
         del initializer.metadata_props[:]
         initializer.doc_string = ""
+    model.graph.name = name
     model.producer_name, model.producer_version = "reelspace", ""
     onnx.save(model, path)
 
