@@ -1,0 +1,84 @@
+// The whole command line: which commands there are, and what happens when one is mistyped.
+import yargs, { type Argv } from 'yargs';
+import { pipelines } from '../../pipelines/index.js';
+import { reconstruct } from '../../pipelines/reconstruct.js';
+import { InvalidOptionError } from '../errors.js';
+import { doctorCommand, packageInfo } from './doctor-command.js';
+import { modelsCommand } from './models-command.js';
+import { type Command, encodeVariant, pipelineCommand } from './pipeline-command.js';
+import { nearestName } from './suggestion.js';
+
+/** Columns beyond which help is hard to read. */
+const widest = 110;
+
+const pipelineCommands: readonly Command[] = [
+  ...pipelines.map((pipeline) => pipelineCommand(pipeline)),
+  pipelineCommand(reconstruct, encodeVariant),
+];
+
+/** Runs the command that the arguments name. Throws what it throws, and InvalidOptionError for arguments that don't fit. */
+export async function runCommandLine(arguments_: readonly string[]): Promise<void> {
+  await commandLine(arguments_).parseAsync();
+}
+
+function commandLine(arguments_: readonly string[]): Argv {
+  const parser = yargs([...arguments_])
+    .scriptName('reelspace')
+    .usage('$0 <command>\n\nShort video clips in a learned latent space: from a prompt, restyled, or morphed.')
+    .parserConfiguration({
+      'boolean-negation': false,
+      'camel-case-expansion': false,
+      'dot-notation': false,
+      'parse-numbers': false,
+      'parse-positional-numbers': false,
+    })
+    .locale('en')
+    .version(packageInfo.version)
+    .help()
+    .alias('help', 'h')
+    .strict()
+    .exitProcess(false)
+    .demandCommand(1, 'Expected a command, got none.')
+    .epilogue(
+      'Exit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted.\n' +
+        'Environment: FFMPEG_PATH names the ffmpeg to use; REELSPACE_DEBUG=1 adds stack traces to errors.',
+    )
+    .fail((message, error) => {
+      // A mistake that yargs-parser finds comes as an error of its own, one that yargs finds as text.
+      const isUsage = error === null || error === undefined || error.name === 'YError';
+      throw isUsage ? usageError(message, arguments_) : error;
+    });
+  for (const { module } of pipelineCommands) parser.command(module);
+  parser.command(modelsCommand).command(doctorCommand);
+  return parser.wrap(Math.min(widest, parser.terminalWidth()));
+}
+
+/** yargs says what is wrong; the hint says what to do. */
+function usageError(message: string, arguments_: readonly string[]): InvalidOptionError {
+  const command = pipelineCommands.find(({ name }) => name === arguments_[0]);
+  const help = command === undefined ? 'See reelspace --help.' : `See reelspace ${command.name} --help.`;
+  const withoutValue = /^Not enough arguments following: (\S+)$/.exec(message)?.[1];
+  if (withoutValue !== undefined)
+    return new InvalidOptionError(`Expected a value after --${withoutValue}, got none.`, { hint: help });
+  const unknown = /^Unknown (?:argument|command)s?: (.+)$/.exec(message)?.[1]?.split(', ')[0];
+  if (unknown === undefined) return new InvalidOptionError(sentence(message), { hint: help });
+  const isFlag = arguments_.some((argument) => argument.replace(/=.*/, '') === `--${unknown}`);
+  if (isFlag) {
+    const nearest = nearestName(unknown, command?.flags ?? []);
+    const guess = nearest === undefined ? '' : `Did you mean --${nearest}? `;
+    return new InvalidOptionError(`Unknown flag --${unknown}.`, { hint: `${guess}${help}` });
+  }
+  if (command !== undefined) {
+    return new InvalidOptionError(`Unexpected argument ${JSON.stringify(unknown)}.`, {
+      hint: `A text of several words needs quotes around it. ${help}`,
+    });
+  }
+  const nearest = nearestName(unknown, [...pipelineCommands.map(({ name }) => name), 'models', 'doctor']);
+  const guess = nearest === undefined ? '' : `Did you mean ${nearest}? `;
+  return new InvalidOptionError(`Unknown command ${JSON.stringify(unknown)}.`, { hint: `${guess}${help}` });
+}
+
+function sentence(message: string): string {
+  const line = message.replace(/\s+/g, ' ').trim();
+  return /[.!?]$/.test(line) ? line : `${line}.`;
+}

@@ -1,0 +1,24 @@
+// Ctrl-C and its relatives: the first asks the run to end, the second ends the process.
+import { constants } from 'node:os';
+import { CancelledError } from '../errors.js';
+import { exitCodes } from './failure.js';
+
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Returns a signal that fires when the user or the system asks the process to end; `note` is called then. */
+export function watchInterruption(note: () => void): { signal: AbortSignal; stop: () => void } {
+  const controller = new AbortController();
+  const interrupt = () => {
+    // Files that are half written are removed by exit hooks.
+    if (controller.signal.aborted) process.exit(exitCodes.interrupted);
+    controller.abort(new CancelledError('The run was interrupted.'));
+    note();
+  };
+  for (const name of signals) if (name in constants.signals) process.on(name, interrupt);
+  return {
+    signal: controller.signal,
+    stop: () => {
+      for (const name of signals) process.off(name, interrupt);
+    },
+  };
+}

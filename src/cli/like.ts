@@ -1,0 +1,41 @@
+// --like: prompt, seed and settings of a clip that reelspace wrote.
+import type { z } from 'zod';
+import { samplingOptions } from '../diffusion/options.js';
+import { MediaError } from '../errors.js';
+import { readSettings } from '../media/metadata.js';
+import { checkOption, displayName, type OptionFlag } from './option-flags.js';
+
+/** What a clip's settings give to a run. */
+export interface LikeSettings {
+  readonly model: string | undefined;
+  readonly values: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Returns the options of a pipeline as they stand in a clip that reelspace wrote: all of them when the same pipeline made
+ * it, otherwise only what does not depend on the other clip's size and length: prompt and sampling.
+ * Throws MediaError when the file has none, and InvalidOptionError when one does not fit.
+ */
+export async function readLike(
+  path: string,
+  pipeline: string,
+  schema: z.ZodObject,
+  options: readonly OptionFlag[],
+): Promise<LikeSettings> {
+  const content = await readSettings(path);
+  const settings = (content as { reelspace?: unknown } | null)?.reelspace;
+  if (typeof settings !== 'object' || settings === null) {
+    throw new MediaError(
+      `Expected ${path} to carry the settings of a reelspace run, got other ones. Name a file that reelspace wrote.`,
+    );
+  }
+  const found = settings as Record<string, unknown>;
+  const shared = ['prompt', ...Object.keys(samplingOptions)];
+  const values: Record<string, unknown> = {};
+  for (const option of options) {
+    const value = found[option.key];
+    if (value === undefined || (found.pipeline !== pipeline && !shared.includes(option.key))) continue;
+    values[option.key] = checkOption(schema, option, value, `${displayName(option)} in ${path}`);
+  }
+  return { model: typeof found.model === 'string' ? found.model : undefined, values };
+}

@@ -1,0 +1,92 @@
+// `reelspace models`: what models there are, what they can do, and whether they are whole.
+import type { Argv, CommandModule } from 'yargs';
+import { listModels, readBundle, verifyBundle } from '../networks/bundle.js';
+import { inspectBundle } from '../networks/inspect.js';
+import { describeBytes } from './run-report.js';
+
+interface Arguments {
+  readonly name?: string;
+  readonly json?: boolean;
+}
+
+/** The command with its subcommands `info` and `verify`. */
+export const modelsCommand: CommandModule = {
+  command: 'models',
+  describe: 'List the bundled models; `models info NAME`, `models verify NAME`',
+  builder: (yargs: Argv) =>
+    yargs
+      .command(subcommand('info', 'Say what a model is and can do', showModel))
+      .command(subcommand('verify', 'Check every file of a model against its SHA-256', verifyModel))
+      .option('json', jsonFlag),
+  handler: (given) => listAll(given as Arguments),
+};
+
+const jsonFlag = { type: 'boolean', describe: 'print one JSON object on stdout' } as const;
+
+function subcommand(
+  name: string,
+  describe: string,
+  run: (model: string, asJson: boolean) => Promise<void>,
+): CommandModule {
+  return {
+    command: `${name} <name>`,
+    describe,
+    builder: (yargs: Argv) =>
+      yargs
+        .positional('name', { type: 'string', describe: 'name of a bundled model, or ./folder of one' })
+        .option('json', jsonFlag),
+    handler: (given) => {
+      const { name: model = '', json = false } = given as Arguments;
+      return run(model, json);
+    },
+  };
+}
+
+async function listAll({ json }: Arguments): Promise<void> {
+  const models = await listModels();
+  if (json === true) return print(JSON.stringify({ models }));
+  if (models.length === 0) return print('No model is bundled.');
+  print(models.map(({ name, summary }) => `${name}  ${summary}`).join('\n'));
+}
+
+async function showModel(name: string, asJson: boolean): Promise<void> {
+  const bundle = await readBundle(name);
+  const { manifest, path } = bundle;
+  const graphs = inspectBundle(bundle);
+  if (asJson) return print(JSON.stringify({ path, manifest, graphs }));
+  const { defaults, latent } = manifest;
+  const rows: [string, string][] = [
+    ['name', manifest.name],
+    ['summary', manifest.summary],
+    ['license', manifest.license],
+    ['source', manifest.source],
+    ['folder', path],
+    ['tasks', manifest.tasks.join(', ')],
+    ['clip', `${defaults.numFrames} frames, ${defaults.width}x${defaults.height}, ${defaults.frameRate} fps`],
+    ['steps', `${defaults.steps}, guidance ${defaults.guidanceScale}`],
+    [
+      'latents',
+      `${latent.channels} channels, ${latent.temporalCompression}x${latent.spatialCompression}x${latent.spatialCompression}`,
+    ],
+    ['sizes', `multiples of ${latent.sizeMultiple}`],
+    ...graphs.map(({ graph, parameters, sizeBytes }): [string, string] => [
+      graph,
+      `${(parameters / 1e6).toFixed(1)} M parameters, ${describeBytes(sizeBytes)}`,
+    ]),
+  ];
+  const width = Math.max(...rows.map(([label]) => label.length));
+  print(rows.map(([label, text]) => `${label.padEnd(width)}  ${text}`).join('\n'));
+}
+
+async function verifyModel(name: string, asJson: boolean): Promise<void> {
+  const bundle = await readBundle(name);
+  await verifyBundle(bundle);
+  const { files } = bundle.manifest;
+  const sizeBytes = files.reduce((total, file) => total + file.sizeBytes, 0);
+  if (asJson) return print(JSON.stringify({ name: bundle.manifest.name, ok: true, files: files.length, sizeBytes }));
+  print(`${bundle.manifest.name} is whole: ${files.length} files, ${describeBytes(sizeBytes)}.`);
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}

@@ -1,0 +1,112 @@
+// A pipeline's options as flags and arguments: everything is read off the schema.
+import { z } from 'zod';
+import { expected, InvalidOptionError } from '../errors.js';
+
+/** One option of a schema, as the command line shows it. */
+export interface OptionFlag {
+  /** Name in the schema. */
+  readonly key: string;
+  /** Name on the command line, without dashes. */
+  readonly flag: string;
+  readonly type: 'string' | 'number' | 'integer';
+  /** Place among the arguments, or undefined for a flag. */
+  readonly positional: number | 'rest' | undefined;
+  readonly isRequired: boolean;
+  readonly isInputFile: boolean;
+  readonly choices: readonly string[] | undefined;
+  readonly defaultValue: unknown;
+  readonly description: string;
+  /** What its values must be, in words. */
+  readonly rule: string;
+}
+
+interface PropertySchema {
+  type?: string;
+  enum?: string[];
+  default?: unknown;
+  description?: string;
+  minimum?: number;
+  maximum?: number;
+  exclusiveMinimum?: number;
+  minLength?: number;
+  maxLength?: number;
+  minItems?: number;
+  maxItems?: number;
+  flag?: string;
+  positional?: number | 'rest';
+  inputFile?: boolean;
+}
+
+/** Returns the options of a pipeline in the order of its schema. */
+export function optionFlags(schema: z.ZodObject): OptionFlag[] {
+  const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: 'input' });
+  return Object.entries(properties).map(([key, value]) => {
+    const property = value as PropertySchema;
+    return {
+      key,
+      flag: property.flag ?? kebabCase(key),
+      type: property.type === 'number' || property.type === 'integer' ? property.type : 'string',
+      positional: property.positional,
+      isRequired: required.includes(key),
+      isInputFile: property.inputFile ?? false,
+      choices: property.enum,
+      defaultValue: property.default,
+      description: property.description ?? '',
+      rule: ruleOf(property),
+    };
+  });
+}
+
+/** Returns how a message names an option: `--steps`, or `prompt` for an argument. */
+export function displayName({ flag, positional }: OptionFlag): string {
+  return positional === undefined ? `--${flag}` : flag;
+}
+
+/** Returns the value of an option that was given as text. Throws InvalidOptionError. */
+export function parseOption(schema: z.ZodObject, option: OptionFlag, given: unknown): unknown {
+  const isList = option.positional === 'rest';
+  if (Array.isArray(given) && !isList) {
+    throw new InvalidOptionError(expected(displayName(option), 'given once', given));
+  }
+  return checkOption(schema, option, option.type === 'string' ? given : numberOf(given), displayName(option), given);
+}
+
+/** Returns the value if the schema takes it. `name` and `shown` are for the message. Throws InvalidOptionError. */
+export function checkOption(
+  schema: z.ZodObject,
+  option: OptionFlag,
+  value: unknown,
+  name: string,
+  shown: unknown = value,
+): unknown {
+  if (schema.shape[option.key]?.safeParse(value).success === true) return value;
+  throw new InvalidOptionError(expected(name, option.rule, shown));
+}
+
+/** Text that is no plain decimal number becomes NaN, which no schema takes. */
+function numberOf(given: unknown): number {
+  return typeof given === 'string' && /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(given) ? Number(given) : Number.NaN;
+}
+
+function kebabCase(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+function ruleOf(property: PropertySchema): string {
+  if (property.enum !== undefined) return `one of ${property.enum.join(', ')}`;
+  if (property.type === 'array') return `${property.minItems ?? 0} to ${property.maxItems ?? 'any number of'} texts`;
+  if (property.type === 'string') {
+    return property.maxLength === undefined ? 'a text' : `a text of at most ${property.maxLength} characters`;
+  }
+  const kind = property.type === 'integer' ? 'a whole number' : 'a number';
+  const { minimum, maximum, exclusiveMinimum } = property;
+  if (exclusiveMinimum !== undefined) {
+    return maximum === undefined
+      ? `${kind} above ${exclusiveMinimum}`
+      : `${kind} above ${exclusiveMinimum}, at most ${maximum}`;
+  }
+  if (minimum !== undefined && maximum !== undefined && maximum < Number.MAX_SAFE_INTEGER) {
+    return `${kind} from ${minimum} to ${maximum}`;
+  }
+  return minimum === undefined ? kind : `${kind} of at least ${minimum}`;
+}

@@ -1,0 +1,171 @@
+// A command for a pipeline, made from its schema alone.
+import type { Argv, CommandModule, Options } from 'yargs';
+import type { Pipeline } from '../diffusion/pipeline.js';
+import { latentsExtension } from '../diffusion/save.js';
+import { expected, InvalidOptionError } from '../errors.js';
+import { type LikeSettings, readLike } from './like.js';
+import { displayName, type OptionFlag, optionFlags, parseOption } from './option-flags.js';
+import { assertLatentsName, assertOtherFile, outputName, stemOf } from './output-name.js';
+import { runPipeline } from './run-pipeline.js';
+import { describeRun } from './run-report.js';
+
+const defaultModel = 'reel-tiny';
+
+type Arguments = Readonly<Record<string, unknown>>;
+
+/** A command with the flags that it knows. */
+export interface Command {
+  readonly name: string;
+  readonly flags: readonly string[];
+  readonly module: CommandModule;
+}
+
+/** How a command differs from the pipeline that it runs. */
+export interface CommandVariant {
+  readonly name: string;
+  readonly summary: string;
+  /** Ending that the output must have. */
+  readonly extension: string;
+}
+
+/** Returns the command that runs a pipeline, under the pipeline's name or a variant's. */
+export function pipelineCommand(pipeline: Pipeline, variant?: CommandVariant): Command {
+  const options = optionFlags(pipeline.options);
+  const arguments_ = options.filter(({ positional }) => positional !== undefined);
+  const flags = { ...pipelineFlags(options), ...runFlags(options) };
+  const name = variant?.name ?? pipeline.name;
+  return {
+    name,
+    flags: Object.keys(flags),
+    module: {
+      command: [name, ...arguments_.map(argumentUsage)].join(' '),
+      describe: variant?.summary ?? pipeline.summary,
+      builder: (yargs: Argv) => {
+        for (const { flag, positional, description } of arguments_) {
+          yargs.positional(flag, { type: 'string', array: positional === 'rest', describe: description });
+        }
+        return yargs.options(flags);
+      },
+      handler: (given) => run(pipeline, options, given as Arguments, variant),
+    },
+  };
+}
+
+/** `--like` may give what isn't a file, so that only files must be on the command line. */
+function argumentUsage({ flag, positional, isRequired, isInputFile }: OptionFlag): string {
+  if (positional === 'rest') return `[${flag}..]`;
+  return isRequired && isInputFile ? `<${flag}>` : `[${flag}]`;
+}
+
+function pipelineFlags(options: readonly OptionFlag[]): Record<string, Options> {
+  return Object.fromEntries(
+    options
+      .filter(({ positional }) => positional === undefined)
+      .map((option) => [
+        option.flag,
+        {
+          requiresArg: true,
+          describe:
+            option.choices === undefined ? option.description : `${option.description}: ${option.choices.join(', ')}`,
+          defaultDescription: option.defaultValue === undefined ? undefined : String(option.defaultValue),
+          group: 'Options of the clip:',
+        },
+      ]),
+  );
+}
+
+/** The flags of a run itself. Those about noise are for pipelines that draw some. */
+function runFlags(options: readonly OptionFlag[]): Record<string, Options> {
+  const text = { requiresArg: true };
+  return {
+    output: {
+      ...text,
+      alias: 'o',
+      describe:
+        'file to write: .mp4, .webm, .gif, .png, a folder/ of PNGs, or .safetensors for latents (default: a new name)',
+    },
+    model: { ...text, describe: `name of a bundled model, or ./folder of one (default: ${defaultModel})` },
+    device: {
+      ...text,
+      describe: 'where networks run: auto, cpu, webgpu, cuda, tensorrt, directml, coreml',
+      defaultDescription: 'auto',
+    },
+    ...(isSampled(options)
+      ? {
+          like: { ...text, describe: 'take prompt, seed and settings from a file that reelspace wrote' },
+          'save-latents': { ...text, describe: 'also keep the latents, in this .safetensors file' },
+        }
+      : {}),
+    json: { type: 'boolean', describe: 'print one JSON object on stdout' },
+    quiet: { type: 'boolean', alias: 'q', describe: 'show no progress' },
+  };
+}
+
+function isSampled(options: readonly OptionFlag[]): boolean {
+  return options.some(({ key }) => key === 'seed');
+}
+
+async function run(
+  pipeline: Pipeline,
+  options: readonly OptionFlag[],
+  given: Arguments,
+  variant: CommandVariant | undefined,
+): Promise<void> {
+  const schema = pipeline.options;
+  const like: LikeSettings =
+    given.like === undefined
+      ? { model: undefined, values: {} }
+      : await readLike(textOf(given, 'like'), pipeline.name, schema, options);
+  const values: Record<string, unknown> = { ...like.values };
+  for (const option of options) {
+    const text = given[option.flag];
+    if (text !== undefined && !isEmptyList(text)) values[option.key] = parseOption(schema, option, text);
+  }
+  for (const option of options) if (option.isRequired && values[option.key] === undefined) throw missing(option);
+
+  const inputs = options.filter(({ isInputFile }) => isInputFile).flatMap(({ key }) => values[key] ?? []) as string[];
+  const extension = variant?.extension ?? '.mp4';
+  const stem = variant === undefined ? pipeline.name : stemOf(inputs[0] ?? variant.name);
+  const output = outputName(optionalText(given, 'output'), stem, extension);
+  if (variant !== undefined) assertLatentsName('--output', output);
+  assertOtherFile(output, inputs);
+  const saveLatents = optionalText(given, 'save-latents');
+  if (saveLatents !== undefined) assertLatentsName('--save-latents', saveLatents);
+
+  const report = await runPipeline({
+    pipeline,
+    options: values,
+    model: optionalText(given, 'model') ?? like.model ?? defaultModel,
+    device: optionalText(given, 'device') ?? 'auto',
+    output,
+    saveLatents,
+    quiet: given.quiet === true,
+  });
+  process.stdout.write(`${given.json === true ? JSON.stringify(report) : describeRun(report)}\n`);
+}
+
+function missing(option: OptionFlag): InvalidOptionError {
+  const what = option.positional === undefined ? displayName(option) : `a ${option.flag}`;
+  return new InvalidOptionError(`Expected ${what}, got none: ${option.description}.`);
+}
+
+function isEmptyList(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
+}
+
+function optionalText(given: Arguments, flag: string): string | undefined {
+  return given[flag] === undefined ? undefined : textOf(given, flag);
+}
+
+function textOf(given: Arguments, flag: string): string {
+  const value = given[flag];
+  if (typeof value === 'string') return value;
+  throw new InvalidOptionError(expected(`--${flag}`, 'given once', value));
+}
+
+/** `encode`: the latents of a clip in a file, for `decode`. */
+export const encodeVariant: CommandVariant = {
+  name: 'encode',
+  summary: 'Save the latents of a clip',
+  extension: latentsExtension,
+};
