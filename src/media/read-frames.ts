@@ -5,6 +5,7 @@ import { readFailure } from './failures.js';
 import { type Fit, type FitPlan, planFit } from './fit.js';
 import { checkFrameRate, checkSize, type Frame, maxPixels } from './frame.js';
 import { FrameSink } from './frame-sink.js';
+import { detectMediaKind } from './media-kind.js';
 import { type MediaInfo, probe } from './probe.js';
 import { readStillFrames } from './still.js';
 
@@ -25,8 +26,8 @@ export interface ReadFramesOptions {
 }
 
 /**
- * Yields frames as displayed: rotated, with square pixels, transparency over white, sRGB-like 8-bit colour. Frame k shows
- * the file at `startSeconds + k / frameRate`. Each frame belongs to the receiver. A still image yields one frame.
+ * Yields frames as displayed: rotated, with square pixels, transparency over white, sRGB-like 8-bit colour. Frame k is
+ * the file's nearest to `startSeconds + k / frameRate`. Each belongs to the receiver. A still image yields one.
  *
  * Leaving the loop ends ffmpeg. A file that breaks off yields the frames up to there and then throws MediaError, so that a
  * part is never taken for the whole (a GIF or MPEG transport stream doesn't tell). Damage in the middle is concealed by the
@@ -40,8 +41,14 @@ export async function* readFrames(
   const info = await probe(path, { signal: options.signal });
   const plan = planFit(info, options.width, options.height, options.fit ?? 'cover');
   checkSize(plan.frame.width, plan.frame.height);
-  if (info.codec === 'webp' || info.isStill) yield* readStillFrames(path, plan, options);
-  else yield* readStream(path, info, plan, options);
+  const isStream = (await detectMediaKind(path)) === 'stream';
+  const frames = isStream ? readStream(path, info, plan, options) : readStillFrames(path, plan, options);
+  let isEmpty = true;
+  for await (const frame of frames) {
+    isEmpty = false;
+    yield frame;
+  }
+  if (isEmpty) throw noFrames(path, options.startSeconds ?? 0);
 }
 
 async function* readStream(
@@ -51,7 +58,10 @@ async function* readStream(
   options: ReadFramesOptions,
 ): AsyncGenerator<Frame, void, undefined> {
   const sink = new FrameSink(plan.frame.width, plan.frame.height);
-  const { startSeconds = 0, maxFrames } = options;
+  const { startSeconds = 0, frameRate = info.frameRate } = options;
+  const isShort = (info.durationSeconds ?? Number.POSITIVE_INFINITY) * frameRate < 1;
+  const maxFrames = isShort ? 1 : options.maxFrames;
+  const timing = isShort ? [] : evenTiming(info.frameRate, frameRate);
   const run = await startFfmpeg({
     inputs: [
       {
@@ -64,7 +74,7 @@ async function* readStream(
       },
     ],
     options: [
-      ...['-map', '0:V:0', '-vf', filterGraph(info, plan, options.frameRate ?? info.frameRate)],
+      ...['-map', '0:V:0', '-vf', [...timing, ...pictureFilters(info, plan)].join(',')],
       ...(maxFrames === undefined ? [] : ['-frames:v', String(maxFrames)]),
       ...['-f', 'rawvideo', '-pix_fmt', 'rgb24'],
     ],
@@ -82,8 +92,7 @@ async function* readStream(
       yield frame;
     }
     const { stderr } = await run.done;
-    if (numFrames === 0) throw noFrames(path, startSeconds);
-    if (cutOffSigns.test(stderr)) throw cutOff(path, numFrames);
+    if (numFrames > 0 && cutOffSigns.test(stderr)) throw cutOff(path, numFrames);
   } catch (error) {
     throw error instanceof FfmpegError ? readFailure(path, error) : error;
   } finally {
@@ -116,9 +125,9 @@ function alphaDecoder(info: MediaInfo): string[] {
   return info.codec === 'vp8' ? ['-c:v', 'libvpx'] : [];
 }
 
-function filterGraph(info: MediaInfo, plan: FitPlan, frameRate: number): string {
+function pictureFilters(info: MediaInfo, plan: FitPlan): string[] {
   const { frame, scaled } = plan;
-  const filters = [`fps=fps=${frameRate}:start_time=0`];
+  const filters: string[] = [];
   if (info.hasAlpha) {
     // Before scaling, so that the colour hidden under transparent pixels doesn't bleed into the edges.
     filters.push(
@@ -134,7 +143,17 @@ function filterGraph(info: MediaInfo, plan: FitPlan, frameRate: number): string 
   if (scaled.width < frame.width || scaled.height < frame.height) {
     filters.push(`pad=${frame.width}:${frame.height}:(ow-iw)/2:(oh-ih)/2`);
   }
-  return filters.join(',');
+  return filters;
+}
+
+/**
+ * Gives each output time the frame nearest to it. The fps filter rounds the frames' times to the output's grid, so that of
+ * several frames on one point the last would win; delaying them all makes it the nearest.
+ */
+function evenTiming(sourceRate: number, frameRate: number): string[] {
+  const delaySeconds = 0.5 / frameRate - 0.5 / sourceRate;
+  const fps = `fps=fps=${frameRate}:round=near:start_time=0`;
+  return delaySeconds > 0 ? ['settb=AVTB', `setpts=PTS+${delaySeconds.toFixed(6)}/TB`, fps] : [fps];
 }
 
 /** Untagged video follows the custom of players: BT.709 from 720 lines on, else BT.601 (swscale's default). */
