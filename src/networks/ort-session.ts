@@ -134,11 +134,24 @@ export function describeTensors(metadata: readonly InferenceSession.ValueMetadat
 
 const longestMessage = 400;
 
+/** Returns what happened to a network that failed while it ran, and what to do where that is known. */
+export function runFailure(path: string, error: unknown): string {
+  const message = ortMessage(error);
+  if (!/allocate memory|bad_alloc|out of memory/i.test(message)) return `${path} failed: ${message}.`;
+  return `${path} ran out of memory: ${message}. Make the frames or the tiles smaller.`;
+}
+
 /** Returns an error of onnxruntime as one line, without the places in its source. */
 export function ortMessage(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   const line = text
     .replace(/\s+/g, ' ')
+    // A failed node starts with a status, an empty name, and the signature of the function that gave up.
+    .replace(
+      /Non-zero status code returned while running (\S+) node\. Name:'(\S*)' Status Message: /g,
+      (_, opType: string, name: string) => (name === '' ? `${opType}: ` : `${opType} ${name}: `),
+    )
+    .replace(/(?:static )?\w+\*? onnxruntime::\S+\(.*?\) (?=[A-Z])/g, '')
     // A failed check starts with its place, its function and its condition.
     .replace(/\/onnxruntime_src\/\S+:\d+ (?:.* was false\. )?/g, '')
     .trim()

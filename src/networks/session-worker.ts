@@ -2,7 +2,7 @@
 import { parentPort } from 'node:worker_threads';
 import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { sizeOf } from '../tensor/tensor.js';
-import { CallError, createOrtSession, describeTensors, ortMessage } from './ort-session.js';
+import { CallError, createOrtSession, describeTensors, runFailure } from './ort-session.js';
 import type { NetworkTensor } from './session.js';
 import {
   isStateName,
@@ -60,7 +60,7 @@ const handlers: { [K in WorkerCall]: (request: WorkerCalls[K]['request']) => Pro
     try {
       return answers(await (stream === undefined ? session.ort.run(inputs) : runStream(stream, inputs)));
     } catch (error) {
-      throw new CallError('run', `${session.path} failed: ${ortMessage(error)}.`);
+      throw new CallError('run', runFailure(session.path, error));
     }
   },
 

@@ -117,6 +117,20 @@ test('a failed run throws and the session goes on', async () => {
   await session.release();
 });
 
+test('a run that needs more memory than there is says so', async () => {
+  const large = await open('large.onnx');
+  await assert.rejects(large.run({ x: floats([], [7]), n: ints([1], [2 ** 20]) }), (error) => {
+    assert.ok(error instanceof NetworkError);
+    assert.match(
+      error.message,
+      /large\.onnx ran out of memory: ConstantOfShape: .*size 4398046511104\. Make the frames/,
+    );
+    return true;
+  });
+  assert.deepEqual((await large.run({ x: floats([], [7]), n: ints([1], [2]) })).y, floats([], [7]));
+  await large.release();
+});
+
 test('a cancelled call leaves the queue at once, a running one is waited for', async () => {
   const slow = await open('slow.onnx');
   const order: string[] = [];
