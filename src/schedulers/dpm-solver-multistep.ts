@@ -92,7 +92,8 @@ function createRule(settings: Settings, levels: readonly Level[]): StepRule {
     memory.length = Math.min(memory.length, solverOrder);
 
     let order = memory.length;
-    if (call === calls - 1 && endsWithEuler) order = 1;
+    // A ramp may end on the lowest level twice; nothing moves between the two, and higher orders would divide by it.
+    if ((call === calls - 1 && endsWithEuler) || to.lambda === from.lambda) order = 1;
     else if (call === calls - 2 && endsLower) order = Math.min(order, 2);
     const weights = denoisedShares(memory.slice(0, order), to, isStochastic, settings.solver_type === 'heun');
     const terms: [number, Tensor][] = memory.slice(0, order).map((past, i) => [weights[i] as number, past.denoised]);

@@ -111,9 +111,11 @@ function createRule(settings: Settings, levels: readonly Level[]): StepRule {
     memory.unshift({ denoised, level });
     memory.length = Math.min(memory.length, solverOrder);
     const most = settings.lower_order_final ? Math.min(solverOrder, calls - call) : solverOrder;
-    const order = Math.min(most, memory.length);
+    const to = levels[call + 1] as Level;
+    // A ramp may end on the lowest level twice; nothing moves between the two, and higher orders would divide by it.
+    const order = to.lambda === level.lambda ? 1 : Math.min(most, memory.length);
     last = { latents: corrected, order };
-    const next = advance(corrected, memory.slice(0, order), levels[call + 1] as Level, kind);
+    const next = advance(corrected, memory.slice(0, order), to, kind);
     return { latents: next, denoised };
   };
 }
