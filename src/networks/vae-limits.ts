@@ -14,11 +14,13 @@ export interface TileLayout {
   readonly multiple: number;
 }
 
-/** Pixels of the clip that one call works on: larger calls gain little speed and hold more memory (docs/decisions.md). */
+/**
+ * Pixels of the clip in one call, and latent frames at most: four latent frames of 256x256. With reel-tiny's decoder one
+ * latent frame a call costs 45 ms of one core at 128x128, four cost 33 ms each, sixteen 31 ms (at 256x256 173, 142 for
+ * four), while memory grows with each; and whoever takes the frames waits for a whole call.
+ */
 const pixelsPerCall = 2 ** 20;
-
-/** Latent frames that wait on neither side for too long: the reader's first frame, and the writer's next. */
-const mostLatentFrames = 8;
+const mostLatentFrames = 4;
 
 /** Returns how many latent frames one call takes. Depends on nothing but the frame's size, so that results do not either. */
 export function latentFramesPerCall({ latent }: Manifest, height: number, width: number): number {
@@ -26,18 +28,64 @@ export function latentFramesPerCall({ latent }: Manifest, height: number, width:
   return Math.min(Math.max(frames, 1), mostLatentFrames);
 }
 
-/** Share of the machine's memory that whole frames may take; the rest is for weights, frames in flight and ffmpeg. */
-const memoryShare = 0.5;
-
-/** Feature maps of a graph that are alive at once, in multiples of its widest state. Measured: docs/decisions.md. */
-const liveMaps = 8;
+/**
+ * Numbers that a graph holds for each pixel of a frame while it works, beside its states, in multiples of its widest
+ * level (the pixels of a latent frame, or a state). With reel-tiny's decoder 27 were measured at 512x512, and 48 when
+ * onnxruntime plans its memory ahead; the higher one is the safer estimate.
+ */
+const liveLevels = 48;
 
 const bytesPerNumber = 4;
+
+/** Returns an estimate of the bytes that the states of a whole frame take. */
+export function stateBytes({ states }: StreamingGraph, height: number, width: number): number {
+  const numbers = states.map(({ channels, frames, spatialDivisor }) => (channels * frames) / spatialDivisor ** 2);
+  return bytesPerNumber * height * width * numbers.reduce((total, perPixel) => total + perPixel, 0);
+}
+
+/** Returns an estimate of the bytes that one call for one latent frame takes beside states and weights. */
+export function workBytes({ latent }: Manifest, { states }: StreamingGraph, height: number, width: number): number {
+  const levels = states.map(({ channels, spatialDivisor }) => channels / spatialDivisor ** 2);
+  return bytesPerNumber * height * width * liveLevels * Math.max(3 * latent.temporalCompression, ...levels);
+}
 
 /** Sides that are tried, largest first, when a whole frame is too large. */
 const tileSides = [1024, 768, 512, 384, 256] as const;
 
-/** Share of a tile's side that neighbours share, and the least of it in pixels (docs/decisions.md has the seams measured). */
+/**
+ * Returns the side of the largest tile for which states and work fit into `budgetBytes`: the longer side of the frame
+ * when it fits whole. States are kept for the whole frame either way, twice of what is being worked on.
+ */
+export function fittingSide(
+  manifest: Manifest,
+  graph: StreamingGraph,
+  { height, width }: { readonly height: number; readonly width: number },
+  budgetBytes: number,
+): number {
+  const needed = (tileHeight: number, tileWidth: number) =>
+    stateBytes(graph, height, width) +
+    stateBytes(graph, tileHeight, tileWidth) +
+    workBytes(manifest, graph, tileHeight, tileWidth);
+  if (needed(height, width) <= budgetBytes) return Math.max(height, width);
+  const { sizeMultiple } = manifest.latent;
+  const sides = tileSides.map((side) => Math.ceil(side / sizeMultiple) * sizeMultiple);
+  return sides.find((side) => needed(side, side) <= budgetBytes) ?? Math.min(...sides);
+}
+
+/** Share of the machine's memory that one call may take; the rest is for weights, frames in flight and ffmpeg. */
+const memoryShare = 0.5;
+
+/** Not of what is free: that changes from run to run, and a clip would change with it in its last digits. */
+function memoryBudget(): number {
+  const limit = process.constrainedMemory();
+  return memoryShare * (limit > 0 ? Math.min(limit, os.totalmem()) : os.totalmem());
+}
+
+/**
+ * Share of a tile's side that neighbours share. With reel-tiny and a real clip of 384x384 tiled and whole frames then differ
+ * by 0.0009 at most in tiles of 256 (of the range -1 to 1; one grey level is 0.0078), by 0.0023 in tiles of 192, 0.0094 in
+ * tiles of 128 and 0.024 in tiles of 96; latents by 0.0011, 0.0029, 0.013 and 0.028.
+ */
 const overlapShare = 0.25;
 
 /** Returns how frames of that size are cut. Throws InvalidOptionError for a tile size that the model can't take. */
@@ -55,28 +103,6 @@ export function tileLayout(
       expected('tile size', `a multiple of ${multiple} and at least ${least}, or 'auto'`, tileSize),
     );
   }
-  const side = tileSize === 'auto' ? fittingSide(manifest, graph, height, width) : tileSize;
+  const side = tileSize === 'auto' ? fittingSide(manifest, graph, { height, width }, memoryBudget()) : tileSize;
   return { height, width, side, overlap: Math.ceil((side * overlapShare) / multiple) * multiple, multiple };
-}
-
-function fittingSide(manifest: Manifest, graph: StreamingGraph, height: number, width: number): number {
-  // Not what is free: that changes from run to run, and the result would change with it in the last digits.
-  const budget = memoryShare * Math.min(os.totalmem(), process.constrainedMemory() ?? Number.POSITIVE_INFINITY);
-  if (callBytes(manifest, graph, height, width) <= budget) return Math.max(height, width);
-  const multiple = manifest.latent.sizeMultiple;
-  const sides = tileSides.map((side) => Math.ceil(side / multiple) * multiple);
-  return sides.find((side) => callBytes(manifest, graph, side, side) <= budget) ?? Math.min(...sides);
-}
-
-/** Returns an upper estimate of what one call needs beside the weights, in bytes. */
-export function callBytes({ latent }: Manifest, { states }: StreamingGraph, height: number, width: number): number {
-  let stateNumbers = 0;
-  let widestMap = 3 * latent.temporalCompression;
-  for (const { channels, frames, spatialDivisor } of states) {
-    const perPixel = channels / spatialDivisor ** 2;
-    // Kept, and for a moment both the old and the new one.
-    stateNumbers += 2 * frames * perPixel;
-    widestMap = Math.max(widestMap, perPixel);
-  }
-  return bytesPerNumber * height * width * (stateNumbers + liveMaps * widestMap);
 }

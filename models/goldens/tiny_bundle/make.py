@@ -104,7 +104,7 @@ def main() -> None:
         shutil.rmtree(BUNDLE)
     vae, text_encoder, denoiser = tiny_vae(), TinyTextEncoder(len(VOCABULARY)), TinyDenoiser()
     tokenizer = make_tokenizer()
-    clip = moving_clip(13, 40, 24)
+    clip = moving_clip(25, 32, 24)
     latents = vae.encode(clip)
 
     export_half(vae.encoder, "vae_encoder", torch.zeros(2, 3, 8, 48, 32), 48, 32, "pixels", "latents")
@@ -170,8 +170,8 @@ def main() -> None:
     prompt_mask = torch.tensor([[1] * len(e) + [0] * (length - len(e)) for e in encoded])
     embeds = text_encoder(input_ids, prompt_mask)
     generator = torch.Generator().manual_seed(5)
-    noisy = torch.randn(1, LATENT_CHANNELS, 4, 5, 3, generator=generator).expand(3, -1, -1, -1, -1)
-    mask = (torch.rand(1, MASK_CHANNELS, 4, 5, 3, generator=generator) > 0.5).float().expand(3, -1, -1, -1, -1)
+    noisy = torch.randn(1, LATENT_CHANNELS, 7, 4, 3, generator=generator).expand(3, -1, -1, -1, -1)
+    mask = (torch.rand(1, MASK_CHANNELS, 7, 4, 3, generator=generator) > 0.5).float().expand(3, -1, -1, -1, -1)
     level = torch.full((3,), 637.5)
     nothing = torch.zeros_like
     arrays = {
