@@ -240,6 +240,41 @@ def run(class_name, config, steps, extras):
     return arrays
 
 
+def switched():
+    """Returns the levels that diffusers' from_config gives other classes for one model's scheduler_config.json."""
+    config = {
+        "_class_name": "PNDMScheduler",
+        "_diffusers_version": "0.6.0",
+        **SD,
+        "clip_sample": False,
+        "num_train_timesteps": 1000,
+        "prediction_type": "v_prediction",
+        "set_alpha_to_one": False,
+        "skip_prk_steps": True,
+        "steps_offset": 1,
+        "timestep_spacing": "trailing",
+        "trained_betas": None,
+    }
+    classes = {
+        "euler": ("EulerDiscreteScheduler", {}),
+        "euler-a": ("EulerAncestralDiscreteScheduler", {}),
+        "unipc": ("UniPCMultistepScheduler", {}),
+        "dpm++": ("DPMSolverMultistepScheduler", {}),
+        "dpm++sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+        "ddim": ("DDIMScheduler", {}),
+        "lcm": ("LCMScheduler", {}),
+        "pndm": ("PNDMScheduler", {}),
+    }
+    levels = {}
+    for name, (class_name, changes) in classes.items():
+        scheduler = getattr(schedulers, class_name).from_config(config, **changes)
+        scheduler.set_timesteps(5)
+        timesteps = [float(timestep) for timestep in scheduler.timesteps]
+        alphas = [float(scheduler.alphas_cumprod[int(timestep)]) for timestep in timesteps]
+        levels[name] = {"className": class_name, "timesteps": timesteps, "alphas": alphas}
+    return {"config": config, "levels": levels}
+
+
 def main():
     torch.set_num_threads(1)
     arrays, listed = {}, []
@@ -249,6 +284,7 @@ def main():
             arrays[f"{index}/{name}"] = array.contiguous()
     metadata = {
         "cases": json.dumps(listed),
+        "switched": json.dumps(switched()),
         "versions": f"diffusers {diffusers.__version__}, torch {torch.__version__}, numpy {np.__version__}",
         "seeds": json.dumps({"noise": SEED, "clean": CLEAN_SEED}),
     }

@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { InvalidOptionError } from '../../src/errors.js';
-import { combine, lerp, mean, scale, slerp, standardDeviation } from '../../src/tensor/math.js';
+import {
+  clampInPlace,
+  combine,
+  lerp,
+  mean,
+  scale,
+  slerp,
+  standardDeviation,
+  weightedSum,
+} from '../../src/tensor/math.js';
 import { TorchRandom } from '../../src/tensor/random.js';
 import { createTensor } from '../../src/tensor/tensor.js';
 
@@ -26,6 +35,21 @@ test('shapes that differ are refused, also with as many elements', () => {
   assert.throws(() => combine(1, x, 1, flat), InvalidOptionError);
   assert.throws(() => combine(1, x, 1, y, flat), InvalidOptionError);
   assert.throws(() => slerp(x, flat, 0.5), InvalidOptionError);
+});
+
+test('weightedSum adds any number of tensors, rounding once', () => {
+  assert.deepEqual([...weightedSum([2, x], [-1, y], [0.5, x]).data], [3.5, 5, -0.5, 9.5]);
+  assert.deepEqual([...weightedSum([3, x]).data], [3, 6, 9, 12]);
+  const large = createTensor([1], Float32Array.of(2 ** 25));
+  assert.deepEqual([...weightedSum([1, large], [1, createTensor([1], Float32Array.of(1))], [-1, large]).data], [1]);
+  assert.throws(() => weightedSum(), InvalidOptionError);
+  assert.throws(() => weightedSum([1, x], [1, createTensor([4])]), InvalidOptionError);
+});
+
+test('clampInPlace keeps the tensor and brings its elements into bounds', () => {
+  const target = createTensor([4], Float32Array.of(-3, -0.5, 1, 2));
+  assert.equal(clampInPlace(target, 1), target);
+  assert.deepEqual([...target.data], [-1, -0.5, 1, 1]);
 });
 
 test('scale and lerp', () => {
