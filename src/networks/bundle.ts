@@ -6,7 +6,7 @@ import { isAbsolute, join, relative, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { BundleError, expected } from '../errors.js';
-import { bundleFiles } from './bundle-layout.js';
+import { type BundleFile, bundleFiles, graphFiles, graphNames } from './bundle-layout.js';
 import { type Manifest, manifestFormatVersion, manifestSchema } from './manifest.js';
 import { manifestProblem } from './manifest-rules.js';
 
@@ -35,7 +35,8 @@ const hashChunkBytes = 2 ** 20;
 
 /**
  * Returns the bundle of that name among the bundled models, or in that folder when the text has a slash or starts with
- * a dot. Every file has been found at its size, but not hashed: see `verifyBundle`. Throws BundleError.
+ * a dot. Every file has been found at its size; all but the graphs' have been hashed, and those are when they are opened.
+ * Throws BundleError.
  */
 export async function readBundle(nameOrPath: string): Promise<Bundle> {
   const path = await findFolder(nameOrPath);
@@ -44,23 +45,33 @@ export async function readBundle(nameOrPath: string): Promise<Bundle> {
     const { size } = await statInside(path, file.path);
     if (size !== file.sizeBytes) throw altered(path, [`${file.path} has ${size} bytes instead of ${file.sizeBytes}`]);
   }
+  const ofGraphs = new Set(graphNames.flatMap((graph) => graphFiles(manifest, graph)));
+  await verifyFiles(
+    path,
+    manifest.files.filter((file) => !ofGraphs.has(file)),
+  );
   const schedulerConfig = await readBundleJson(path, bundleFiles.schedulerConfig);
   return { path, manifest, schedulerConfig };
 }
 
-/**
- * Returns once every file has been read and has the SHA-256 of the manifest. Throws BundleError that names all files
- * which don't. Takes about 2.5 s per GB on one core, most of it off the main thread's turn.
- */
+/** Returns once every file of a bundle has been hashed. Throws BundleError that names all whose SHA-256 is another. */
 export async function verifyBundle({ path, manifest }: Bundle): Promise<void> {
+  await verifyFiles(path, manifest.files);
+}
+
+/**
+ * Returns once these files have been hashed. Throws BundleError that names all whose SHA-256 is another. Takes about
+ * 2.5 s per GB, in pieces between which the event loop turns.
+ */
+export async function verifyFiles(folder: string, files: readonly BundleFile[]): Promise<void> {
   const problems: string[] = [];
-  for (const file of manifest.files) {
-    await statInside(path, file.path);
+  for (const file of files) {
+    await statInside(folder, file.path);
     const hash = createHash('sha256');
-    await pipeline(createReadStream(join(path, file.path), { highWaterMark: hashChunkBytes }), hash);
+    await pipeline(createReadStream(join(folder, file.path), { highWaterMark: hashChunkBytes }), hash);
     if (hash.digest('hex') !== file.sha256) problems.push(`${file.path} has another SHA-256`);
   }
-  if (problems.length > 0) throw altered(path, problems);
+  if (problems.length > 0) throw altered(folder, problems);
 }
 
 /** Returns the bundled models, by name. Folders that hold no manifest are no models. */

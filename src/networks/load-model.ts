@@ -3,12 +3,12 @@
 import { NetworkError } from '../errors.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type Bundle, readBundle, readBundleJson } from './bundle.js';
-import { bundleFiles } from './bundle-layout.js';
+import { bundleFiles, type GraphName } from './bundle-layout.js';
 import { predict } from './denoiser.js';
 import { resolveDevice } from './device.js';
 import type { Manifest } from './manifest.js';
 import type { CallOptions, DenoiserCall, Device, DeviceChoice, Model, PromptEmbeds, VaeOptions } from './model.js';
-import { type GraphName, openGraph } from './open-graph.js';
+import { openGraph } from './open-graph.js';
 import type { NetworkSession } from './session.js';
 import { embedPrompts } from './text-encoder.js';
 import { PromptTokenizer } from './tokenizer.js';

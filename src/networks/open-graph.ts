@@ -1,26 +1,33 @@
 // Opens a graph of a bundle and holds it against the manifest, so that a mismatch shows at load and not in mid-run.
 import { join } from 'node:path';
 import { BundleError } from '../errors.js';
-import type { Bundle } from './bundle.js';
+import { type Bundle, verifyFiles } from './bundle.js';
+import { type GraphName, graphFiles } from './bundle-layout.js';
 import type { Manifest, StreamingGraph } from './manifest.js';
 import { openSession, type SessionOptions } from './open-session.js';
 import type { NetworkSession, TensorInfo } from './session.js';
 import { stateInput, stateOutput } from './worker-protocol.js';
 
-/** The graphs of a bundle, as the manifest calls them. */
-export type GraphName = keyof Manifest['graphs'];
-
-/** Returns the network of a bundle's graph. Throws BundleError when its inputs or outputs aren't what the manifest says. */
+/**
+ * Returns the network of a bundle's graph, whose files have the SHA-256 of the manifest. Throws BundleError when they
+ * have not, or when the inputs and outputs aren't what the manifest says.
+ */
 export async function openGraph(bundle: Bundle, graph: GraphName, options: SessionOptions): Promise<NetworkSession> {
-  const path = join(bundle.path, bundle.manifest.graphs[graph].path);
-  const session = await openSession(path, options);
-  const wanted = signature(bundle.manifest, graph);
-  const problem = compare('input', wanted.inputs, session.inputs) ?? compare('output', wanted.outputs, session.outputs);
-  if (problem === undefined) return session;
+  const { manifest } = bundle;
+  const path = join(bundle.path, manifest.graphs[graph].path);
+  // Hashing costs less than loading and goes on beside it. Where both fail, the hash says why.
+  const [verified, opened] = await Promise.allSettled([
+    verifyFiles(bundle.path, graphFiles(manifest, graph)),
+    openSession(path, options),
+  ]);
+  if (opened.status === 'rejected') throw verified.status === 'rejected' ? verified.reason : opened.reason;
+  const session = opened.value;
+  const { inputs, outputs } = signature(manifest, graph);
+  const problem = compare('input', inputs, session.inputs) ?? compare('output', outputs, session.outputs);
+  if (verified.status === 'fulfilled' && problem === undefined) return session;
   await session.release();
-  throw new BundleError(
-    `${path} does not fit ${bundle.manifest.name}'s manifest: ${problem}. Export the bundle again.`,
-  );
+  if (verified.status === 'rejected') throw verified.reason;
+  throw new BundleError(`${path} does not fit ${manifest.name}'s manifest: ${problem}. Export the bundle again.`);
 }
 
 /** A tensor that a graph must have: an axis is a length, or undefined where any will do. */
