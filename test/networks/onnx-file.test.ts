@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { BundleError } from '../../src/errors.js';
 import { countParameters, readGraphOutline } from '../../src/networks/onnx-file.js';
+import { probeModel } from '../../src/networks/probe-model.js';
 import { fixture } from './fixtures.js';
 
 test('the outline of a graph tells its weights, nodes and outputs', () => {
@@ -24,6 +25,10 @@ test('the outline of a graph tells its weights, nodes and outputs', () => {
   });
   assert.equal(countParameters(outline), 3);
   assert.equal(countParameters({ ...outline, weights: [{ name: 'w', shape: [4, 3, 2] }] }), 24);
+});
+
+test('the probe of devices is the graph that the script makes', async () => {
+  assert.deepEqual(probeModel, new Uint8Array(await readFile(fixture('probe.onnx'))));
 });
 
 test('a file cut anywhere, or with any byte changed, is read or refused, and nothing else', async () => {
