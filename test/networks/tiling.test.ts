@@ -59,6 +59,11 @@ test('shares add up to one everywhere, also where more than two spans meet', () 
     }
     assert.ok(total.every((sum) => Math.abs(sum - 1) < 1e-12));
   }
+  // Where a tile ends inside the frame its share has faded to nothing, and half way into the overlap it is a half.
+  const [left, right] = weighSpans(spansOf(112, 64, 16, 8));
+  assert.ok((left?.weights.at(-1) ?? 1) < 0.01 && (right?.weights[0] ?? 1) < 0.01);
+  assert.equal(left?.weights[47], 1);
+  assert.ok(Math.abs((left?.weights[55] ?? 0) + (left?.weights[56] ?? 0) - 1) < 1e-12);
 });
 
 test('joining the tiles of a picture gives the picture back, and of a constant the constant', () => {

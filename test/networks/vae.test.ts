@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { CancelledError, InvalidOptionError } from '../../src/errors.js';
+import { laneOf } from '../../src/networks/lane.js';
 import { axis, createTensor, slice, type Tensor } from '../../src/tensor/tensor.js';
 import { assertClose, collect, golden, inPieces, join, noiseClip, withTinyModel } from './tiny-model.js';
 
@@ -132,6 +133,28 @@ test('a consumer that stops early leaves nothing behind', () =>
     }
     const clip = await golden('clip');
     assertClose(await join(model.encode(inPieces(clip, [25]))), await golden('clip.latents'), tolerance);
+  }));
+
+test('a consumer that stops does not wait for the turn of a chunk that nobody wants any more', () =>
+  withTinyModel(async (model) => {
+    let open = () => {};
+    const gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    let held: Promise<void> | undefined;
+    async function* latents(): AsyncGenerator<Tensor> {
+      for (const chunk of latentChunks) {
+        yield chunk;
+        // From the second chunk on, somebody else has the device.
+        held ??= laneOf('cpu').run(() => gate);
+      }
+    }
+    for await (const chunk of model.decode(latents())) {
+      assert.equal(chunk.shape.length, 5);
+      break;
+    }
+    open();
+    await held;
   }));
 
 test('a signal ends a clip at any moment', () =>
