@@ -20,6 +20,7 @@ const charactersPerToken = 16;
 interface Vocabulary {
   encode(text: string, options?: { add_special_tokens?: boolean }): { ids: readonly number[] };
   token_to_id(token: string): number | undefined;
+  get_vocab(withAddedTokens: boolean): ReadonlyMap<string, number>;
 }
 
 /** A vocabulary, and the special tokens that its model wants around a prompt. */
@@ -35,6 +36,7 @@ export class PromptTokenizer {
   constructor(tokenizerJson: object, tokenizerConfig: object, maxTokens: number) {
     try {
       this.#tokenizer = new Tokenizer(tokenizerJson, tokenizerConfig);
+      if (this.#tokenizer.get_vocab(false).size === 0) throw new Error('its vocabulary is empty');
       const [before, after] = specialTokens(this.#tokenizer);
       this.#before = before;
       this.#after = after;
