@@ -1,7 +1,8 @@
 // Latents on disk: saved as they come, before they are decoded, so that a failed decode can be run again from them alone.
-import { type FileHandle, open, rm } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { z } from 'zod';
 import { BundleError, expected, FormatError, OutputError } from '../errors.js';
+import { dropTemporary, reserveTemporary } from '../media/temporary-file.js';
 import type { Model } from '../networks/model.js';
 import { openSafetensors, SafetensorsWriter } from '../tensor/safetensors.js';
 import { axis, createTensor, lengthOf, sizeOf, slice, type Tensor } from '../tensor/tensor.js';
@@ -27,14 +28,14 @@ export class LatentsWriter {
 
   constructor(path: string) {
     this.path = path;
-    this.spoolPath = `${path}.spool`;
+    this.spoolPath = reserveTemporary(path);
   }
 
   /** Appends latents [1, C, n, h, w]. Throws OutputError. */
   async write(latents: Tensor): Promise<void> {
     this.shape = latents.shape;
     try {
-      this.spool ??= await open(this.spoolPath, 'w+');
+      this.spool ??= await open(this.spoolPath, 'wx+');
       for (let time = 0; time < lengthOf(latents, axis.time); time++) {
         const { data } = slice(latents, axis.time, time, time + 1);
         await this.spool.appendFile(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
@@ -76,7 +77,7 @@ export class LatentsWriter {
   async close(): Promise<void> {
     await this.spool?.close();
     this.spool = undefined;
-    await rm(this.spoolPath, { force: true });
+    await dropTemporary(this.spoolPath);
   }
 }
 
