@@ -40,6 +40,7 @@ function barDisplay(stream: NodeJS.WriteStream): ProgressDisplay {
   const bar = new cliProgress.SingleBar({
     stream,
     clearOnComplete: true,
+    gracefulExit: false,
     format: (options, { progress, eta }, { stage, done, total }: Progress) => {
       const name = stage.padEnd(7);
       if (total === undefined) return `${name} ${done}`;
@@ -85,7 +86,8 @@ function lineDisplay(stream: NodeJS.WriteStream): ProgressDisplay {
   return {
     onProgress: ({ stage, done, total }) => {
       const line = total === undefined ? Math.floor(done / framesPerLine) : Math.floor((done / total) * linesPerStage);
-      if (printed.has(stage) && line <= (printed.get(stage) ?? 0)) return;
+      // A line that is lower than the last belongs to the next window.
+      if (printed.get(stage) === line) return;
       printed.set(stage, line);
       stream.write(total === undefined ? `${stage} ${done}\n` : `${stage} ${done}/${total}\n`);
     },

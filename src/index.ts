@@ -1,0 +1,50 @@
+// The public API of reelspace.
+
+export { decode } from '../pipelines/decode.js';
+export { extend } from '../pipelines/extend.js';
+export { imageToVideo } from '../pipelines/image-to-video.js';
+export { pipelines } from '../pipelines/index.js';
+export { inpaint } from '../pipelines/inpaint.js';
+export { morph } from '../pipelines/morph.js';
+export { reconstruct } from '../pipelines/reconstruct.js';
+export { textToVideo } from '../pipelines/text-to-video.js';
+export { videoToVideo } from '../pipelines/video-to-video.js';
+export type { Pipeline } from './diffusion/pipeline.js';
+export { type Preview, type Progress, type RunContext, type Stage, StageClock, stages } from './diffusion/progress.js';
+export { saveClip } from './diffusion/save.js';
+export {
+  BundleError,
+  CancelledError,
+  DeviceError,
+  FfmpegError,
+  FfmpegNotFoundError,
+  FormatError,
+  InvalidOptionError,
+  JobError,
+  MediaError,
+  NetworkError,
+  OutputError,
+  ReelspaceError,
+} from './errors.js';
+export type { JobFailure, JobProgress, JobRecord, JobRequest, JobState } from './jobs/job.js';
+export { type JobContext, JobQueue, type JobQueueOptions } from './jobs/job-queue.js';
+export type { Clip } from './media/clip.js';
+export { type FfmpegBinary, findFfmpeg } from './media/ffmpeg.js';
+export type { Frame } from './media/frame.js';
+export { readSettings } from './media/metadata.js';
+export { type MediaInfo, probe } from './media/probe.js';
+export { type ReadFramesOptions, readFrames } from './media/read-frames.js';
+export {
+  createVideoWriter,
+  type VideoWriter,
+  type VideoWriterOptions,
+  type WrittenVideo,
+} from './media/write-frames.js';
+export { listModels, type ModelListing } from './networks/bundle.js';
+export { type DeviceListing, listDevices } from './networks/device.js';
+export { type LoadOptions, loadModel } from './networks/load-model.js';
+export type { Manifest } from './networks/manifest.js';
+export type { Device, DeviceChoice, Model } from './networks/model.js';
+export { createScheduler, type SchedulerName, schedulerNames, withScheduler } from './schedulers/create-scheduler.js';
+export type { Scheduler } from './schedulers/scheduler.js';
+export type { Tensor } from './tensor/tensor.js';

@@ -1,0 +1,171 @@
+// Mistakes on the command line: one line that says what is wrong, and nothing done.
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { runCommandLine } from '../../src/cli/command-line.js';
+import { describeFailure, exitCodeOf } from '../../src/cli/failure.js';
+import { runCli, tinyBundle } from './run-cli.js';
+
+let folder: string;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'reelspace-cli-'));
+});
+after(() => rm(folder, { recursive: true }));
+
+/** Returns the exit code and the lines on stderr that a command ends with. */
+async function failure(...arguments_: string[]): Promise<[number, ...string[]]> {
+  try {
+    await runCommandLine(arguments_);
+  } catch (error) {
+    return [exitCodeOf(error), ...describeFailure(error, false).split('\n')];
+  }
+  return [0];
+}
+
+const seeHelp = 'hint: See reelspace generate --help.';
+
+test('what is mistyped is named, with the nearest that exists', async () => {
+  assert.deepEqual(await failure(), [2, 'error: Expected a command, got none.', 'hint: See reelspace --help.']);
+  assert.deepEqual(await failure('generat', 'x'), [
+    2,
+    'error: Unknown command "generat".',
+    'hint: Did you mean generate? See reelspace --help.',
+  ]);
+  assert.deepEqual(await failure('generate', 'x', '--fraems', '9'), [
+    2,
+    'error: Unknown flag --fraems.',
+    'hint: Did you mean --frames? See reelspace generate --help.',
+  ]);
+  assert.deepEqual(await failure('generate', 'x', '--zzz=1'), [2, 'error: Unknown flag --zzz.', seeHelp]);
+  assert.deepEqual(await failure('generate', 'a', 'cat'), [
+    2,
+    'error: Unexpected argument "cat".',
+    'hint: A text of several words needs quotes around it. See reelspace generate --help.',
+  ]);
+  assert.deepEqual(await failure('generate', 'x', '--frames'), [
+    2,
+    'error: Expected a value after --frames, got none.',
+    seeHelp,
+  ]);
+  assert.deepEqual(await failure('models', 'inf', 'x'), [
+    2,
+    'error: Unknown command "inf".',
+    'hint: See reelspace --help.',
+  ]);
+});
+
+test('what is missing is named', async () => {
+  assert.deepEqual(await failure('generate'), [2, 'error: Expected a prompt, got none: what the clip shows.']);
+  assert.match((await failure('restyle'))[1] ?? '', /^error: Not enough non-option arguments/);
+  assert.match((await failure('inpaint', 'a.mp4', 'x'))[1] ?? '', /^error: Expected --mask, got none: /);
+  assert.match(
+    (await failure('morph', 'one'))[1] ?? '',
+    /^error: Expected keyframes to be 2 to 64 texts, got \["one"\]\.$/,
+  );
+});
+
+test('numbers are whole, in range, and given once', async () => {
+  for (const [flag, text, rule] of [
+    ['frames', 'abc', 'a whole number from 1 to 1000000'],
+    ['frames', '', 'a whole number from 1 to 1000000'],
+    ['frames', '0x10', 'a whole number from 1 to 1000000'],
+    ['frames', '9.5', 'a whole number from 1 to 1000000'],
+    ['width', '20000', 'a whole number from 1 to 8192'],
+    ['height', '-8', 'a whole number from 1 to 8192'],
+    ['fps', '0', 'a number above 0, at most 240'],
+    ['steps', 'NaN', 'a whole number from 1 to 1000'],
+    ['guidance', 'Infinity', 'a number from 0 to 100'],
+    ['guidance-start', '1.5', 'a number from 0 to 1'],
+    ['seed', '-1', 'a whole number of at least 0'],
+    ['seed', '1e30', 'a whole number of at least 0'],
+    ['windows', 'some', 'one of stream, joint'],
+  ] as const) {
+    const message = `error: Expected --${flag} to be ${rule}, got ${JSON.stringify(text)}.`;
+    assert.deepEqual(await failure('generate', 'x', `--${flag}`, text), [2, message]);
+  }
+  assert.deepEqual(await failure('generate', 'x', '--seed', '1', '--seed', '2'), [
+    2,
+    'error: Expected --seed to be given once, got ["1", "2"].',
+  ]);
+});
+
+test('an unknown model, scheduler or device is an error that lists the known ones', async () => {
+  const [code, message] = await failure('generate', 'x', '--model', 'nothing');
+  assert.deepEqual(
+    [code, message?.startsWith('error: Expected model to be the name of a bundled model, got "nothing".')],
+    [1, true],
+  );
+  assert.match((await failure('generate', 'x', '--scheduler', 'rk4'))[1] ?? '', /one of euler, heun, .* got "rk4"\.$/);
+  assert.deepEqual(await failure('generate', 'x', '--device', 'tpu'), [
+    2,
+    'error: Expected --device to be one of auto, cpu, webgpu, cuda, tensorrt, directml, coreml, got "tpu".',
+  ]);
+});
+
+test('an output that is an input, or no name for latents, is refused before anything runs', async () => {
+  const input = join(folder, 'in.mp4');
+  await writeFile(input, 'not yet read');
+  assert.deepEqual(await failure('restyle', input, 'x', '-o', input), [
+    2,
+    `error: Expected --output to be another file than the input, got ${JSON.stringify(input)}. Give it another name.`,
+  ]);
+  assert.match((await failure('encode', input, '-o', 'a.mp4'))[1] ?? '', /ends in \.safetensors, got "a\.mp4"/);
+  assert.match((await failure('generate', 'x', '--save-latents', 'a.bin'))[1] ?? '', /ends in \.safetensors/);
+});
+
+test('a bad run as a process: exit code, one line on stderr, nothing on stdout, nothing left', async () => {
+  const output = join(folder, 'out.mp4');
+  const common = ['--model', tinyBundle, '--json', '--quiet'];
+  const broken = join(folder, 'broken.mp4');
+  await writeFile(broken, 'this is no video');
+  const before_ = await readdir(folder);
+  for (const [code, pattern, ...arguments_] of [
+    [
+      2,
+      /^error: Expected frames to be one more than a multiple of 4, got 24\. The nearest are 21 and 25\.$/,
+      'generate',
+      'x',
+      '--frames',
+      '24',
+      '-o',
+      output,
+    ],
+    [
+      1,
+      /^error: Expected .*missing\.mp4 to be a readable file, got no such file\./,
+      'restyle',
+      join(folder, 'missing.mp4'),
+      'x',
+      '-o',
+      output,
+    ],
+    [1, /^error: .*broken\.mp4/, 'reconstruct', broken, '-o', output],
+    [1, /^error: Expected the folder of .* to exist/, 'generate', 'x', '-o', join(folder, 'no', 'out.mp4')],
+    [2, /^error: Expected output name to be one that ends in/, 'generate', 'x', '-o', join(folder, 'out.xyz')],
+    [1, /^error: /, 'generate', '--like', broken, '-o', output],
+    [1, /^error: /, 'decode', broken, '-o', output],
+  ] as const) {
+    const ended = await runCli([...arguments_, ...common]);
+    const lines = ended.stderr
+      .trim()
+      .split('\n')
+      .filter((line) => !/^(tiny-bundle on|warning:)/.test(line));
+    assert.deepEqual([ended.code, ended.stdout], [code, ''], ended.stderr);
+    assert.match(lines[0] ?? '', pattern);
+    assert.ok(
+      lines.slice(1).every((line) => line.startsWith('hint: ')),
+      ended.stderr,
+    );
+  }
+  assert.deepEqual(await readdir(folder), before_);
+});
+
+test('a stack trace is there for who asks', async () => {
+  const quiet = await runCli(['generate']);
+  const debug = await runCli(['generate'], undefined, { REELSPACE_DEBUG: '1' });
+  assert.deepEqual([quiet.code, debug.code], [2, 2]);
+  assert.doesNotMatch(quiet.stderr, /\n\s+at /);
+  assert.match(debug.stderr, /\n\s+at /);
+});

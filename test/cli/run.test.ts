@@ -1,0 +1,194 @@
+// Whole runs as their users start them, on a bundle of toy width.
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, beforeEach, test } from 'node:test';
+import type { RunReport } from '../../src/cli/run-report.js';
+import { probe } from '../../src/media/probe.js';
+import { runCli, tinyBundle } from './run-cli.js';
+
+let folder: string;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'reelspace-run-'));
+});
+beforeEach(async () => {
+  for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true });
+});
+after(() => rm(folder, { recursive: true }));
+
+const model = ['--model', tinyBundle];
+const small = [...model, '--width', '32', '--height', '40', '--steps', '3', '--device', 'cpu'];
+
+async function report(...arguments_: string[]): Promise<RunReport> {
+  const { code, stdout, stderr } = await runCli([...arguments_, '--json']);
+  assert.equal(code, 0, stderr);
+  assert.equal(stdout.trim().split('\n').length, 1);
+  return JSON.parse(stdout);
+}
+
+test('generate says what it made; --like makes the same bytes again, and flags go before it', async () => {
+  const [first, again, other] = ['first.mp4', 'again.mp4', 'other.mp4'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const made = await report(
+    'generate',
+    'a cat',
+    ...small,
+    '--frames',
+    '13',
+    '--fps',
+    '10',
+    '--negative',
+    '',
+    '-o',
+    first,
+  );
+  assert.deepEqual(
+    [made.output, made.frames, made.width, made.height, made.frameRate, made.device, made.warnings.length],
+    [first, 13, 32, 40, 10, 'cpu', made.warnings.filter((text) => text.includes('ffmpeg')).length],
+  );
+  assert.equal(made.seed, made.settings.seed);
+  assert.deepEqual([made.settings.prompt, made.settings.steps, made.settings.negativePrompt], ['a cat', 3, '']);
+  assert.deepEqual(Object.keys(made.stageSeconds).sort(), ['decode', 'denoise', 'prompt', 'write']);
+  assert.ok(made.seconds > 0 && made.peakRssBytes > 1e7);
+  assert.equal(made.sizeBytes, (await readFile(first)).length);
+  const info = await probe(first);
+  assert.deepEqual([info.width, info.height, info.frameRate], [32, 40, 10]);
+
+  assert.deepEqual((await report('generate', ...model, '--like', first, '-o', again)).settings, made.settings);
+  assert.deepEqual(await readFile(again), await readFile(first));
+  const changed = await report('generate', 'a dog', ...model, '--like', first, '--seed', '5', '-o', other);
+  assert.deepEqual(changed.settings, { ...made.settings, prompt: 'a dog', seed: 5 });
+});
+
+test('--like of another command gives prompt and sampling, not size and length', async () => {
+  const first = join(folder, 'first.mp4');
+  await report('generate', 'a cat', ...small, '--frames', '13', '--seed', '4', '-o', first);
+  const longer = await report(
+    'extend',
+    first,
+    ...model,
+    '--like',
+    first,
+    '--frames',
+    '4',
+    '-o',
+    join(folder, 'longer.mp4'),
+  );
+  assert.equal(longer.frames, 17);
+  assert.deepEqual([longer.settings.prompt, longer.settings.seed, longer.settings.steps], ['a cat', 4, 3]);
+});
+
+test('latents that were kept decode to the same clip', async () => {
+  const [whole, again] = [join(folder, 'whole.png'), join(folder, 'again.png')];
+  const latents = join(folder, 'clip.safetensors');
+  const made = await report('generate', 'a cat', ...small, '--frames', '1', '--save-latents', latents, '-o', whole);
+  assert.equal(made.latents, latents);
+  const decoded = await report('decode', latents, ...model, '-o', again);
+  assert.deepEqual([decoded.frames, decoded.settings.prompt], [1, 'a cat']);
+  assert.deepEqual(await readFile(again), await readFile(whole));
+  assert.deepEqual((await readdir(folder)).sort(), ['again.png', 'clip.safetensors', 'whole.png']);
+});
+
+test('encode and decode are reconstruct in two halves', async () => {
+  const [latents, decoded, reconstructed] = ['a.safetensors', 'decoded/', 'reconstructed/'].map((name) =>
+    join(folder, name),
+  ) as [string, string, string];
+  const source = 'test/goldens/short.mkv';
+  const size = [...model, '--width', '24', '--height', '40', '--frames', '5'];
+  await report('encode', source, ...size, '-o', latents);
+  await report('decode', latents, ...model, '-o', decoded);
+  const whole = await report('reconstruct', source, ...size, '-o', reconstructed);
+  const names = await readdir(reconstructed);
+  assert.deepEqual([whole.frames, names.length], [5, 5]);
+  for (const name of names) {
+    assert.deepEqual(await readFile(join(decoded, name)), await readFile(join(reconstructed, name)), name);
+  }
+});
+
+test('an interrupted run exits with 130 and leaves nothing', async () => {
+  let sent = false;
+  const ended = await runCli(
+    [
+      'generate',
+      'a cat',
+      ...small.slice(0, -4),
+      '--steps=1000',
+      '--save-latents',
+      join(folder, 'a.safetensors'),
+      '-o',
+      join(folder, 'a.mp4'),
+    ],
+    (text, kill) => {
+      if (sent || !text.includes('denoise')) return;
+      sent = true;
+      kill('SIGINT');
+    },
+  );
+  assert.deepEqual([ended.code, ended.stdout], [130, '']);
+  assert.match(ended.stderr, /\nerror: The run was interrupted\.\n$/);
+  assert.deepEqual(await readdir(folder), []);
+});
+
+test('interrupted twice it ends at once, and leaves nothing', async () => {
+  const ended = await runCli(
+    ['reconstruct', 'samples/media/tree.mp4', ...model, '-o', join(folder, 'a.mp4')],
+    (text, kill) => {
+      if (text.includes('Stopping')) kill('SIGTERM');
+      else if (text.includes('encode')) kill('SIGINT');
+    },
+  );
+  assert.equal(ended.code, 130);
+  assert.deepEqual(await readdir(folder), []);
+});
+
+test('a reader that goes away is no failure', async () => {
+  const { spawnSync } = await import('node:child_process');
+  const program = new URL('../../src/cli/main.js', import.meta.url).pathname;
+  const { status, stderr } = spawnSync(
+    'sh',
+    ['-c', `'${process.execPath}' '${program}' generate --help 1>&- 2>&-; echo $? >&3`],
+    {
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+      encoding: 'utf8',
+    },
+  );
+  assert.deepEqual([status, stderr], [0, '']);
+});
+
+test('models and doctor speak JSON', async () => {
+  const listed = await runCli(['models', '--json']);
+  assert.ok(Array.isArray(JSON.parse(listed.stdout).models));
+  const shown = await runCli(['models', 'info', tinyBundle, '--json']);
+  const { manifest, graphs } = JSON.parse(shown.stdout);
+  assert.equal(manifest.name, 'tiny-bundle');
+  assert.deepEqual(
+    graphs.map(({ graph }: { graph: string }) => graph),
+    ['textEncoder', 'denoiser', 'vaeEncoder', 'vaeDecoder'],
+  );
+  const verified = await runCli(['models', 'verify', tinyBundle, '--json']);
+  assert.equal(JSON.parse(verified.stdout).ok, true);
+  const examined = await runCli(['doctor', '--json']);
+  const { ok, findings } = JSON.parse(examined.stdout);
+  assert.equal(examined.code, ok ? 0 : 1);
+  const states = new Map(findings.map(({ about, state }: { about: string; state: string }) => [about, state]));
+  assert.deepEqual([states.get('ffmpeg') === 'missing', states.get('device cpu')], [false, 'ok']);
+});
+
+test('a bundle that was altered does not verify', async () => {
+  const { cp } = await import('node:fs/promises');
+  const copy = join(folder, 'copy');
+  await cp(tinyBundle, copy, { recursive: true });
+  const path = join(copy, 'tokenizer', 'tokenizer.json');
+  const text = await readFile(path, 'utf8');
+  await writeFile(
+    path,
+    text.replace(/\d/, (digit) => String(9 - Number(digit))),
+  );
+  const { code, stderr } = await runCli(['models', 'verify', copy]);
+  assert.equal(code, 1);
+  assert.match(stderr, /^error: .*tokenizer\.json has another SHA-256/);
+});
