@@ -47,14 +47,19 @@ def export_half(half: Half, is_encoder: bool, path: Path) -> None:
     outputs = [target] + [f"state_out_{i}" for i in range(count)]
     free = torch.export.Dim.DYNAMIC
     shapes = ({2: free, 3: free, 4: free}, tuple({3: free, 4: free} for _ in range(count)))
-    arguments = example(half, is_encoder, 8, 32, 48)
+    write_graph(half, example(half, is_encoder, 8, 32, 48), inputs, outputs, shapes, path)
+    label_axes(path, {2: "time", 3: "height", 4: "width"})
+
+
+def write_graph(module: nn.Module, arguments: tuple, inputs: list[str], outputs: list[str], shapes: tuple, path: Path) -> None:
+    """Writes a tidy graph whose initialisers keep the module's parameter names; `shapes` as for torch.onnx.export."""
     with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
         program = torch.onnx.export(
-            half, arguments, input_names=inputs, output_names=outputs, dynamic_shapes=shapes,
+            module, arguments, input_names=inputs, output_names=outputs, dynamic_shapes=shapes,
             dynamo=True, opset_version=OPSET, optimize=False, verbose=False,
         )  # fmt: skip
     model = program.model
-    named = {name for name, _ in half.named_parameters()}
+    named = {name for name, _ in module.named_parameters()}
 
     def should_fold(node) -> bool | None:
         """Folding a layout change of a parameter would lose the parameter's name."""
@@ -76,31 +81,35 @@ def export_half(half: Half, is_encoder: bool, path: Path) -> None:
         tidy(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     program.save(str(path), external_data=False)
-    tidy_file(path, path.parent.name)
+    clear_traces(path)
     missing = named - {i.name for i in onnx.load(path).graph.initializer}
     if missing:
         raise RuntimeError(f"Expected every parameter to keep its name, got none for {sorted(missing)}.")
 
 
-def tidy_file(path: Path, name: str) -> None:
-    """Names the free axes, and drops the stack traces and file paths that the exporter writes beside nodes and values."""
+def clear_traces(path: Path) -> None:
+    """Drops the stack traces and file paths that the exporter writes beside nodes and values; names the graph."""
     model = onnx.load(path)
-    del model.graph.value_info[:]
-    for value in (*model.graph.input, *model.graph.output):
-        axes = value.type.tensor_type.shape.dim
-        labels = {2: "time", 3: "height", 4: "width"}
-        for axis, dim in enumerate(axes):
-            if not dim.HasField("dim_value"):
-                dim.dim_param = f"{value.name}_{labels[axis]}"
-    for item in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output):
+    for item in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
         if hasattr(item, "metadata_props"):
             del item.metadata_props[:]
         item.doc_string = ""
     for initializer in model.graph.initializer:
         del initializer.metadata_props[:]
         initializer.doc_string = ""
-    model.graph.name = name
+    model.graph.name = path.parent.name
     model.producer_name, model.producer_version = "reelspace", ""
+    onnx.save(model, path)
+
+
+def label_axes(path: Path, labels: dict[int, str]) -> None:
+    """Gives the free axes of inputs and outputs names that can be read; drops inner shapes, which use the old ones."""
+    model = onnx.load(path)
+    del model.graph.value_info[:]
+    for value in (*model.graph.input, *model.graph.output):
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            if not dim.HasField("dim_value"):
+                dim.dim_param = f"{value.name}_{labels[axis]}"
     onnx.save(model, path)
 
 

@@ -59,7 +59,7 @@ class Batches:
         return pixels
 
 
-def reconstruction_loss(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+def reconstruction_loss(y: Tensor, x: Tensor, decibel_weight: float) -> tuple[Tensor, Tensor]:
     """The loss, and the mean PSNR in dB of [-1,1] clips."""
     d = y - x
     edges = (d[..., 1:] - d[..., :-1]).abs().mean() + (d[..., 1:, :] - d[..., :-1, :]).abs().mean()
@@ -67,7 +67,7 @@ def reconstruction_loss(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     squares = d.pow(2).mean((1, 2, 3, 4))
     # Mean PSNR is a mean of logarithms: easy clips count as much as hard ones. The floor is 40 dB.
     decibels = torch.log(squares + 4e-4).mean()
-    loss = d.abs().mean() + 0.5 * edges + 0.25 * flicker + squares.mean() + 0.02 * decibels
+    loss = d.abs().mean() + 0.5 * edges + 0.25 * flicker + squares.mean() + decibel_weight * decibels
     return loss, (-10 * torch.log10(squares.detach() / 4 + 1e-7)).mean()
 
 
@@ -211,7 +211,7 @@ def train(worker: int, a: argparse.Namespace) -> None:
         else:
             x = early.draw(a.batch, 12, 64)
         y, mean, log_variance = forward(run.vae, x, a.grain[0] + (a.grain[1] - a.grain[0]) * min(1.0, done / 0.8))
-        loss, decibels = reconstruction_loss(y, x)
+        loss, decibels = reconstruction_loss(y, x, 0.02 + 0.04 * done)
         kl = (mean.pow(2) + log_variance.exp() - 1 - log_variance).mul(0.5).mean()
         (loss + 1e-4 * kl).backward()
         gradients = [p.grad for p in run.vae.parameters()]
@@ -246,7 +246,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=6, help="crops a worker and step")
     parser.add_argument("--lr", type=float, default=1e-3, help="of AdamW")
     parser.add_argument("--muon", type=float, default=2e-3, help="learning rate of Muon; 0 leaves all to AdamW")
-    parser.add_argument("--grain", type=float, nargs=2, default=(0.0, 0.1), help="extra latent noise, start and end")
+    parser.add_argument("--grain", type=float, nargs=2, default=(0.0, 0.06), help="extra latent noise, start and end")
     parser.add_argument("--held", type=Path, nargs="*", default=[], help="clips to measure on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=float, default=120, help="seconds between checkpoints")
