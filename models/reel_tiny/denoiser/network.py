@@ -1,0 +1,264 @@
+"""The denoiser: a U-net over latents [B, 16, t, h, w] that looks at space with convolutions and at time with attention.
+
+Rectified flow: x = (1 - sigma) x0 + sigma noise, the prediction is noise - x0. Inside, the network works on unit-variance
+input and target (the preconditioning of Karras et al. 2022, arXiv:2206.00364, worked out for this path): with
+s^2 = sigma^2 + (1 - sigma)^2, prediction = (2 sigma - 1) / s^2 x + F(x / s) / s, and F's target has variance 1 at every sigma.
+
+All spatial work is done with frames in the batch axis. At t = 1 nothing temporal runs, so that pictures train the spatial
+part at a seventh of a clip's cost. An exported graph can't skip layers, so there (`exporting`) a gate of 0 or 1 does it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Config:
+    latent_channels: int = 16
+    text_width: int = 192
+    widths: tuple[int, int, int] = (128, 256, 256)
+    encoder_blocks: tuple[int, int] = (1, 2)
+    decoder_blocks: tuple[int, int] = (2, 2)
+    middle_blocks: int = 2
+    embedding: int = 384
+    head_width: int = 64
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def sinusoid(position: Tensor, width: int, longest: float) -> Tensor:
+    """[N] -> [N, width]: cosines then sines at wavelengths from 2 pi to 2 pi `longest`."""
+    rates = torch.exp(torch.arange(width // 2, dtype=torch.float32, device=position.device) * (-math.log(longest) / (width // 2 - 1)))
+    angle = position[:, None].float() * rates
+    return torch.cat([angle.cos(), angle.sin()], 1)
+
+
+class Norm(nn.Module):
+    """RMS norm over the channels of each position [N, C, h, w]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = torch.rsqrt(x.float().square().mean(1, keepdim=True) + 1e-5)
+        return (x * scale).to(x.dtype) * self.weight[:, None, None].to(x.dtype)
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions; sigma, prompt and frame index scale and shift between them."""
+
+    def __init__(self, channels: int, embedding: int) -> None:
+        super().__init__()
+        self.norm = Norm(channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.modulation = nn.Linear(embedding, 2 * channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, 1)
+        h = F.silu(self.conv1(F.silu(self.norm(x))) * (1 + scale) + shift)
+        return x + self.conv2(h)
+
+
+class TemporalConv(nn.Module):
+    """Each position sees itself one latent frame before and after; starts as nothing."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = Norm(channels)
+        self.mix = nn.Conv2d(3 * channels, channels, 1)
+        nn.init.zeros_(self.mix.weight)
+        nn.init.zeros_(self.mix.bias)
+
+    def forward(self, x: Tensor, frames: int, gate: Tensor | float) -> Tensor:
+        count, channels, height, width = x.shape
+        h = self.norm(x).reshape(count // frames, frames, channels, height, width)
+        edge = torch.zeros_like(h[:, :1])
+        near = torch.cat([torch.cat([edge, h[:, :-1]], 1), h, torch.cat([h[:, 1:], edge], 1)], 2)
+        return x + gate * self.mix(F.silu(near).reshape(count, 3 * channels, height, width))
+
+
+class Attention(nn.Module):
+    """Multi-head attention of tokens [N, L, C] over themselves or over a context."""
+
+    def __init__(self, channels: int, head_width: int, context: int | None = None) -> None:
+        super().__init__()
+        self.heads = channels // head_width
+        self.q = nn.Linear(channels, channels)
+        self.kv = nn.Linear(context or channels, 2 * channels)
+        self.out = nn.Linear(channels, channels)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor, context: Tensor, bias: Tensor | None = None) -> Tensor:
+        batch, length, channels = x.shape
+        head = channels // self.heads
+        q = self.q(x).view(batch, length, self.heads, head).transpose(1, 2)
+        k, v = self.kv(context).view(batch, context.shape[1], 2, self.heads, head).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        return self.out(mixed.transpose(1, 2).reshape(batch, length, channels))
+
+
+def to_tokens(x: Tensor, clips: int) -> Tensor:
+    """[clips * t, C, h, w] -> [clips, t * h * w, C]"""
+    return x.permute(0, 2, 3, 1).reshape(clips, -1, x.shape[1])
+
+
+def from_tokens(tokens: Tensor, like: Tensor) -> Tensor:
+    count, channels, height, width = like.shape
+    return tokens.reshape(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+class SpaceTime(nn.Module):
+    """Attention over every position of every frame, then over the words."""
+
+    def __init__(self, channels: int, head_width: int, text_width: int) -> None:
+        super().__init__()
+        self.norm1 = Norm(channels)
+        self.own = Attention(channels, head_width)
+        self.norm2 = Norm(channels)
+        self.words = Attention(channels, head_width, text_width)
+
+    def forward(self, x: Tensor, text: Tensor, bias: Tensor) -> Tensor:
+        tokens = to_tokens(self.norm1(x), text.shape[0])
+        x = x + from_tokens(self.own(tokens, tokens), x)
+        return x + from_tokens(self.words(to_tokens(self.norm2(x), text.shape[0]), text, bias), x)
+
+
+class Space(nn.Module):
+    """Attention within each frame."""
+
+    def __init__(self, channels: int, head_width: int) -> None:
+        super().__init__()
+        self.norm = Norm(channels)
+        self.own = Attention(channels, head_width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = to_tokens(self.norm(x), x.shape[0])
+        return x + from_tokens(self.own(tokens, tokens), x)
+
+
+class Time(nn.Module):
+    """Attention of each position over its own past and future."""
+
+    def __init__(self, channels: int, head_width: int) -> None:
+        super().__init__()
+        self.norm = Norm(channels)
+        self.own = Attention(channels, head_width)
+
+    def forward(self, x: Tensor, frames: int, gate: Tensor | float) -> Tensor:
+        count, channels, height, width = x.shape
+        tokens = self.norm(x).permute(0, 2, 3, 1).reshape(count // frames, frames, height * width, channels)
+        tokens = tokens.transpose(1, 2).reshape(-1, frames, channels)
+        mixed = self.own(tokens, tokens).reshape(count // frames, height * width, frames, channels)
+        return x + gate * from_tokens(mixed.transpose(1, 2), x)
+
+
+class Denoiser(nn.Module):
+    """Forward: see `forward`. Height and width may be anything; they are halved twice, rounding up."""
+
+    def __init__(self, config: Config = Config()) -> None:
+        super().__init__()
+        self.config = config
+        self.exporting = False
+        fine, middle, coarse = config.widths
+        e, head = config.embedding, config.head_width
+        self.sigma_embedding = nn.Sequential(nn.Linear(128, e), nn.SiLU(), nn.Linear(e, e))
+        self.text_embedding = nn.Sequential(nn.Linear(config.text_width, e), nn.SiLU(), nn.Linear(e, e))
+        self.frame_embedding = nn.Sequential(nn.Linear(64, e), nn.SiLU(), nn.Linear(e, e))
+        self.stem = nn.Conv2d(2 * config.latent_channels + 2, fine, 3, padding=1)
+        self.fine_in = nn.ModuleList(Residual(fine, e) for _ in range(config.encoder_blocks[0]))
+        self.fine_in_time = TemporalConv(fine)
+        self.down1 = nn.Conv2d(fine, middle, 3, stride=2, padding=1)
+        self.middle_in = nn.ModuleList(Residual(middle, e) for _ in range(config.encoder_blocks[1]))
+        self.middle_in_time = TemporalConv(middle)
+        self.down2 = nn.Conv2d(middle, coarse, 3, stride=2, padding=1)
+        self.coarse = nn.ModuleList(Residual(coarse, e) for _ in range(config.middle_blocks))
+        self.coarse_attention = nn.ModuleList(SpaceTime(coarse, head, config.text_width) for _ in range(config.middle_blocks))
+        self.up2 = nn.Conv2d(coarse, middle, 1)
+        self.skip2 = nn.Conv2d(middle, middle, 1)
+        self.middle_space = Space(middle, head)
+        self.middle_time = Time(middle, head)
+        self.middle_out_time = TemporalConv(middle)
+        self.middle_out = nn.ModuleList(Residual(middle, e) for _ in range(config.decoder_blocks[1]))
+        self.up1 = nn.Conv2d(middle, fine, 1)
+        self.skip1 = nn.Conv2d(fine, fine, 1)
+        self.fine_out_time = TemporalConv(fine)
+        self.fine_out = nn.ModuleList(Residual(fine, e) for _ in range(config.decoder_blocks[0]))
+        self.norm_out = Norm(fine)
+        self.out = nn.Conv2d(fine, config.latent_channels, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def features(self, x: Tensor, frames: int, embedding: Tensor, text: Tensor, gate: Tensor | float) -> Tensor:
+        """F: [B * t, 34, h, w] (scaled noisy latents, condition latents, masks) -> [B * t, 16, h, w]."""
+        moving = self.exporting or frames > 1
+        bias = ((text.abs().amax(-1) == 0) * -1e4).to(text.dtype)[:, None, None, :]
+        embedding = F.silu(embedding)
+        fine = self.stem(x)
+        for block in self.fine_in:
+            fine = block(fine, embedding)
+        if moving:
+            fine = self.fine_in_time(fine, frames, gate)
+        middle = self.down1(fine)
+        for block in self.middle_in:
+            middle = block(middle, embedding)
+        if moving:
+            middle = self.middle_in_time(middle, frames, gate)
+        h = self.down2(middle)
+        for block, attention in zip(self.coarse, self.coarse_attention, strict=True):
+            h = attention(block(h, embedding), text, bias)
+        h = F.interpolate(self.up2(h), size=middle.shape[-2:], mode="nearest") + self.skip2(middle)
+        h = self.middle_space(h)
+        if moving:
+            h = self.middle_out_time(self.middle_time(h, frames, gate), frames, gate)
+        for block in self.middle_out:
+            h = block(h, embedding)
+        h = F.interpolate(self.up1(h), size=fine.shape[-2:], mode="nearest") + self.skip1(fine)
+        if moving:
+            h = self.fine_out_time(h, frames, gate)
+        for block in self.fine_out:
+            h = block(h, embedding)
+        return self.out(F.silu(self.norm_out(h)))
+
+    def forward(
+        self,
+        latents: Tensor,
+        timestep: Tensor,
+        prompt_embeds: Tensor,
+        condition_latents: Tensor,
+        condition_mask: Tensor,
+        first_frame: Tensor | None = None,
+    ) -> Tensor:
+        """Prediction (noise - x0) [B, 16, t, h, w].
+
+        latents, condition_latents [B, 16, t, h, w]; condition_mask [B, 2, t, h, w] (keep, follow); timestep [B] is
+        1000 sigma; prompt_embeds [B, L, 192]. `first_frame` [B]: index of the first latent frame within its clip, 0 if absent.
+        """
+        batch, channels, frames, height, width = latents.shape
+        sigma = timestep / 1000.0
+        s = torch.sqrt(sigma.square() + (1 - sigma).square())[:, None, None, None, None]
+        seen = torch.cat([latents / s, condition_latents * condition_mask.amax(1, keepdim=True), condition_mask], 1)
+        index = torch.arange(frames, device=latents.device).float()
+        index = index.expand(batch, frames) if first_frame is None else index + first_frame[:, None].float()
+        gate = index[0, -1].clamp(max=1.0) if self.exporting else 1.0
+        place = self.frame_embedding(sinusoid(index.reshape(-1), 64, 100.0))
+        whole = self.sigma_embedding(sinusoid(timestep, 128, 1000.0)) + self.text_embedding(prompt_embeds[:, 0])
+        embedding = (whole[:, None] + place.view(batch, frames, -1)).reshape(batch * frames, -1)
+        x = seen.transpose(1, 2).reshape(batch * frames, -1, height, width)
+        f = self.features(x.contiguous(memory_format=torch.channels_last), frames, embedding, prompt_embeds, gate)
+        f = f.view(batch, frames, channels, height, width).transpose(1, 2)
+        shift = (2 * sigma - 1)[:, None, None, None, None]
+        return shift / s.square() * latents + f.float() / s

@@ -1,0 +1,232 @@
+"""Trains the denoiser on cached latents; resumes from its checkpoint.
+
+    python -m reel_tiny.denoiser.train --cache CACHE --text TEXT_CHECKPOINT --tokenizer TOKENIZER_JSON --out DIR
+        --picture-minutes 28 --clip-minutes 27
+
+Two workers with one thread each share the weights in memory: each makes gradients on its own samples, then each updates its
+half of the parameters with the mean of both. On a busy machine that waits less than threads that meet in every operation.
+
+First single latent frames, at a seventh of a clip's cost, teach what things, scenes and styles look like; then clips teach
+the temporal layers motion. The learning rate follows the time spent, so that a slower machine ends on a finished model too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import time
+from pathlib import Path
+
+import torch
+import torch.multiprocessing as multiprocessing
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from ..text.encoder import TextEncoder
+from ..vae.muon import Muon
+from .network import Config, Denoiser
+from .tasks import Batch, Tasks
+
+SAVE_SECONDS = 120
+
+
+def load_encoder(checkpoint: str, tokenizer: Tokenizer) -> TextEncoder:
+    encoder = TextEncoder(tokenizer.get_vocab_size())
+    encoder.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["encoder"])
+    return encoder.eval().requires_grad_(False)
+
+
+def flow_loss(model: Denoiser, batch: Batch, generator: torch.Generator) -> Tensor:
+    """Mean squared error in the network's own unit-variance target; what is kept counts a tenth."""
+    size = len(batch.target)
+    sigma = torch.sigmoid(torch.randn(size, generator=generator) * 1.1 + 0.3).clamp(0.002, 0.998)
+    noise = torch.randn(batch.target.shape, generator=generator)
+    wide = sigma[:, None, None, None, None]
+    noisy = (1 - wide) * batch.target + wide * noise
+    with torch.autocast("cpu", torch.bfloat16):
+        prediction = model(noisy, 1000 * sigma, batch.text, batch.condition, batch.mask, batch.first_frame)
+    # The prediction's error, divided by the scale 1/s with which the network's output enters it.
+    error = (prediction - (noise - batch.target)).square() * (wide.square() + (1 - wide).square())
+    weight = 1 - 0.9 * batch.mask[:, :1]
+    return (error * weight).sum() / (weight.sum() * error.shape[1])
+
+
+def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
+    """Whether Muon takes it: convolutions between hidden layers. For the rest its matrix products cost more than they give."""
+    return parameter.ndim == 4 and not name.startswith(("stem", "out."))
+
+
+def share_out(model: Denoiser, workers: int) -> list[list[str]]:
+    """Parameter names for each worker to update, balanced by the cost of Muon's matrix products."""
+    owned: list[list[str]] = [[] for _ in range(workers)]
+    loads = [0.0] * workers
+    costs = {name: p.numel() * (min(p.shape[0], p[0].numel()) if is_hidden_matrix(name, p) else 1.0) for name, p in model.named_parameters()}
+    for name in sorted(costs, key=lambda name: -costs[name]):
+        least = loads.index(min(loads))
+        owned[least].append(name)
+        loads[least] += costs[name]
+    return owned
+
+
+def rate_at(done: float, decay_from: float, floor: float) -> float:
+    """Factor on the learning rates after the share `done` of the time: flat, then down along a half cosine."""
+    if done < decay_from:
+        return 1.0
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, (done - decay_from) / (1 - decay_from))))
+
+
+class Shared:
+    """What the workers hold in common: weights, their moving average, gradients, and the progress so far."""
+
+    def __init__(self, workers: int, checkpoint: Path) -> None:
+        self.model = Denoiser(Config()).to(memory_format=torch.channels_last)
+        self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+        self.progress = torch.zeros(4, dtype=torch.float64)  # seconds, steps, pictures, clips
+        if checkpoint.exists():
+            saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            self.model.load_state_dict(saved["model"])
+            for name, value in saved["ema"].items():
+                self.average[name].copy_(value)
+            self.progress.copy_(torch.tensor(saved["progress"], dtype=torch.float64))
+        self.gradients = [{name: torch.zeros_like(p) for name, p in self.model.named_parameters()} for _ in range(workers)]
+        self.barrier = multiprocessing.get_context("fork").Barrier(workers)
+        self.model.share_memory()
+        for tensor in (self.progress, *self.average.values(), *(g for one in self.gradients for g in one.values())):
+            tensor.share_memory_()
+
+    def save(self, path: Path) -> None:
+        saved = {"config": self.model.config.as_dict(), "model": self.model.state_dict(), "ema": self.average}
+        torch.save(saved | {"progress": self.progress.tolist()}, path.with_suffix(".partial"))
+        path.with_suffix(".partial").replace(path)
+
+
+class Updater:
+    """One worker's share of the parameters, with its optimisers."""
+
+    def __init__(self, shared: Shared, worker: int, options: argparse.Namespace) -> None:
+        self.shared, self.worker, self.options = shared, worker, options
+        self.owned = share_out(shared.model, len(shared.gradients))[worker]
+        parameters = dict(shared.model.named_parameters())
+        hidden = [parameters[name] for name in self.owned if is_hidden_matrix(name, parameters[name]) and options.muon > 0]
+        rest = [parameters[name] for name in self.owned if options.muon == 0 or not is_hidden_matrix(name, parameters[name])]
+        self.parameters = parameters
+        self.muon = Muon(hidden, options.muon, weight_decay=0.01) if hidden else None
+        self.adam = torch.optim.AdamW(rest, lr=options.adam, betas=(0.9, 0.98), weight_decay=0.0)
+        self.path = Path(options.out) / f"optimizer-{worker}.pt"
+        if self.path.exists():
+            adam, muon = torch.load(self.path, map_location="cpu", weights_only=True)
+            self.adam.load_state_dict(adam)
+            if self.muon is not None:
+                self.muon.load_state_dict(muon)
+
+    def save(self) -> None:
+        muon = None if self.muon is None else self.muon.state_dict()
+        torch.save((self.adam.state_dict(), muon), self.path.with_suffix(".partial"))
+        self.path.with_suffix(".partial").replace(self.path)
+
+    @torch.no_grad()
+    def update(self, factor: float, step: int) -> None:
+        """Averages the workers' gradients of the owned parameters and takes a step."""
+        mine = self.shared.gradients[self.worker]
+        for name, p in self.parameters.items():
+            if p.grad is None:
+                mine[name].zero_()
+            else:
+                mine[name].copy_(p.grad)
+            p.grad = None
+        self.shared.barrier.wait()
+        for name in self.owned:
+            self.parameters[name].grad = torch.stack([one[name] for one in self.shared.gradients]).mean(0)
+        torch.nn.utils.clip_grad_norm_([self.parameters[name] for name in self.owned], 1.0)
+        rates = [(self.adam, self.options.adam)] + ([] if self.muon is None else [(self.muon, self.options.muon)])
+        for optimizer, rate in rates:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * factor
+            optimizer.step()
+        decay = min(self.options.ema, (1 + step) / (10 + step))
+        torch._foreach_lerp_([self.shared.average[n] for n in self.owned], [self.parameters[n] for n in self.owned], 1 - decay)
+        for name in self.owned:
+            self.parameters[name].grad = None
+        self.shared.barrier.wait()
+
+
+def work(worker: int, shared: Shared, options: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
+    out, workers = Path(options.out), len(shared.gradients)
+    seed = options.seed + 1000 * worker + 7 * int(shared.progress[1])
+    tokenizer = Tokenizer.from_file(options.tokenizer)
+    tasks = Tasks(Path(options.cache), tokenizer, load_encoder(options.text, tokenizer), seed)
+    generator = torch.Generator().manual_seed(seed)
+    updater = Updater(shared, worker, options)
+    model = torch.compile(shared.model, dynamic=False) if options.compile else shared.model
+    picture_seconds, total = 60 * options.picture_minutes, 60 * (options.picture_minutes + options.clip_minutes)
+    losses: list[float] = []
+    logged = saved = begun = time.time()
+    while True:
+        seconds, step, pictures, clips = shared.progress.tolist()
+        shared.barrier.wait()
+        if seconds >= total or step >= options.steps:
+            break
+        moving = seconds >= picture_seconds and step % 5 != 0
+        batch = tasks.batch(options.clip_batch if moving else options.picture_batch, moving)
+        loss = flow_loss(model, batch, generator)
+        loss.backward()
+        if not math.isfinite(loss.item()):
+            raise RuntimeError(f"Expected a finite loss, got {loss.item()}. Resume from the last checkpoint with lower rates.")
+        updater.update(rate_at(seconds / total, options.decay_from, 0.02) * min(1.0, (step + 1) / 100), int(step))
+        now = time.time()
+        if moving or seconds < picture_seconds:
+            losses.append(loss.item())
+        size = len(batch.target) * workers
+        due = torch.tensor(float(now - saved > SAVE_SECONDS))
+        if worker == 0:
+            shared.progress.copy_(torch.tensor([seconds + now - begun, step + 1, pictures + size * (not moving), clips + size * moving]))
+            if now - logged > 15 and losses:
+                mean = sum(losses) / len(losses)
+                print(f"{seconds:.0f} s step {step:.0f} pictures {pictures:.0f} clips {clips:.0f} loss {mean:.4f} {size / (now - begun):.0f}/s", flush=True)
+                logged, losses = now, []
+            if due:
+                shared.save(out / "checkpoint.pt")
+        begun = now
+        if due:
+            saved = now
+            updater.save()
+        shared.barrier.wait()
+    updater.save()
+    if worker == 0:
+        shared.save(out / "checkpoint.pt")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("cache", "text", "tokenizer", "out"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--picture-minutes", type=float, default=28)
+    parser.add_argument("--clip-minutes", type=float, default=27)
+    parser.add_argument("--picture-batch", type=int, default=32, help="a worker")
+    parser.add_argument("--clip-batch", type=int, default=6, help="a worker")
+    parser.add_argument("--muon", type=float, default=1e-3, help="0: AdamW for everything")
+    parser.add_argument("--adam", type=float, default=1e-3)
+    parser.add_argument("--ema", type=float, default=0.998)
+    parser.add_argument("--decay-from", type=float, default=0.6, help="share of the time after which the rate falls")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=10**9, help="stop after so many")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(1)  # before forking: OpenMP's threads don't survive a fork
+    os.makedirs(options.out, exist_ok=True)
+    shared = Shared(options.workers, Path(options.out) / "checkpoint.pt")
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=work, args=(worker, shared, options)) for worker in range(1, options.workers)]
+    for process in processes:
+        process.start()
+    work(0, shared, options)
+    for process in processes:
+        process.join()
+
+
+if __name__ == "__main__":
+    main()

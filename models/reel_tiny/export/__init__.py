@@ -1,0 +1,1 @@
+"""Turns trained parts into a bundle: graphs, tokenizer, scheduler, manifest."""
