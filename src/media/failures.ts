@@ -1,5 +1,6 @@
 // What an ffmpeg failure means to the user, read from what it printed.
 import { FfmpegError, MediaError, OutputError, type ReelspaceError } from '../errors.js';
+import { sizeLimit } from './frame.js';
 
 const readable = 'Give a video (MP4, MOV, MKV, WebM, AVI, GIF, ...) or an image (PNG, JPEG, WebP, TIFF, AVIF, BMP).';
 
@@ -13,6 +14,8 @@ export function readFailure(path: string, error: FfmpegError): ReelspaceError {
       details,
     );
   }
+  const size = /Picture size (\d+x\d+) (?:is invalid|exceeds)/.exec(stderrTail)?.[1];
+  if (size !== undefined) return tooLarge(path, size);
   if (/matches no streams/.test(stderrTail)) {
     return new MediaError(`Expected ${path} to hold pictures, got none. ${readable}`, details);
   }
@@ -22,14 +25,14 @@ export function readFailure(path: string, error: FfmpegError): ReelspaceError {
       details,
     );
   }
-  if (/Unknown decoder|Decoder .* not found|no decoder|could not find codec parameters/i.test(stderrTail)) {
+  if (/Unknown decoder|Decoder .* not found|no decoder/i.test(stderrTail)) {
     return new MediaError(
       `Expected ${path} to be in a format this ffmpeg decodes, got one it can't. Convert it, or install a newer ffmpeg.`,
       details,
     );
   }
   if (
-    /Invalid data found|Invalid argument|End of file|partial file|Conversion failed|Error while decoding|Error opening input/i.test(
+    /Invalid data found|Invalid argument|End of file|partial file|Conversion failed|could not find codec parameters|Error while decoding|Error opening input/i.test(
       stderrTail,
     )
   ) {
@@ -41,12 +44,17 @@ export function readFailure(path: string, error: FfmpegError): ReelspaceError {
   return error;
 }
 
+/** Returns the error for a picture beyond the limits. */
+export function tooLarge(path: string, size: string): MediaError {
+  return new MediaError(`Expected ${path} to be ${sizeLimit}, got ${size}. Scale it down first.`);
+}
+
 /** Returns the error to throw when writing `path` failed. */
 export function writeFailure(path: string, error: unknown): unknown {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  const text = error instanceof FfmpegError ? error.stderrTail : error instanceof Error ? error.message : '';
+  const text = error instanceof Error ? error.message + (error instanceof FfmpegError ? error.stderrTail : '') : '';
   const details = { cause: error };
-  if (/ENOSPC|EDQUOT|EFBIG/.test(String(code)) || /No space left|quota exceeded|File too large/i.test(text)) {
+  if (/ENOSPC|EDQUOT|EFBIG/.test(String(code)) || /No space left|quota exceeded|File too large|SIGXFSZ/i.test(text)) {
     return new OutputError(
       `Expected room on the disk for ${path}, got none left. Free some space, or write elsewhere.`,
       details,

@@ -1,8 +1,8 @@
 // What a media file holds, told by ffmpeg itself: ffmpeg-static and the other npm packages bring no ffprobe.
 import { FfmpegError, MediaError } from '../errors.js';
 import { runFfmpeg } from './command.js';
-import { readFailure } from './failures.js';
-import { isWithinLimits, maxPixels, sizeLimit } from './frame.js';
+import { readFailure, tooLarge } from './failures.js';
+import { isWithinLimits, maxPixels } from './frame.js';
 import { detectMediaKind } from './media-kind.js';
 import { probeStill } from './still.js';
 
@@ -125,7 +125,7 @@ function codedSize(description: string): { width: number; height: number } | und
 
 function checkLimits(path: string, size: { width: number; height: number } | undefined): void {
   if (size === undefined || isWithinLimits(size.width, size.height)) return;
-  throw new MediaError(`Expected ${path} to be ${sizeLimit}, got ${size.width}x${size.height}. Scale it down first.`);
+  throw tooLarge(path, `${size.width}x${size.height}`);
 }
 
 function rotationOf(description: string): number {

@@ -2,8 +2,9 @@
 import { readFile } from 'node:fs/promises';
 import sharp from 'sharp';
 import { MediaError, throwIfCancelled } from '../errors.js';
+import { tooLarge } from './failures.js';
 import type { FitPlan } from './fit.js';
-import { type Frame, isWithinLimits, maxPixels, sizeLimit } from './frame.js';
+import { type Frame, isWithinLimits, maxPixels } from './frame.js';
 import type { MediaInfo } from './probe.js';
 import type { ReadFramesOptions } from './read-frames.js';
 import { fitFrame } from './resize.js';
@@ -59,7 +60,8 @@ export async function* readStillFrames(
 
 async function openImage(path: string): Promise<OpenImage> {
   const bytes = await readFile(path);
-  const metadata = await sharp(bytes)
+  // No limit for the header, so that the error can name the size.
+  const metadata = await sharp(bytes, { limitInputPixels: false })
     .metadata()
     .catch((error: unknown) => {
       throw damaged(path, error);
@@ -68,7 +70,7 @@ async function openImage(path: string): Promise<OpenImage> {
   const { width } = metadata.autoOrient;
   const height = animated ? (metadata.pageHeight ?? metadata.height) : metadata.autoOrient.height;
   if (!isWithinLimits(width, height)) {
-    throw new MediaError(`Expected ${path} to be ${sizeLimit}, got ${width}x${height}. Scale it down first.`);
+    throw tooLarge(path, `${width}x${height}`);
   }
   const delaysMs = animated ? (metadata.delay ?? []).map((delay) => (delay > 0 ? delay : defaultDelayMs)) : [];
   const durationSeconds = delaysMs.reduce((sum, delay) => sum + delay, 0) / 1000;

@@ -101,14 +101,16 @@ class TargetWriter implements VideoWriter {
   }
 
   async write(frame: Frame): Promise<void> {
-    await this.#checkOpen();
+    if (this.#options.signal?.aborted) await this.#fail(new CancelledError());
+    this.#checkOpen(); // nothing is awaited from here on until the target has begun, so that abort() can wait for it
     checkFrame(frame, this.#options.width, this.#options.height);
     this.#numFrames++;
     await this.#target.write(frame).catch((error: unknown) => this.#fail(error));
   }
 
   async finish(): Promise<WrittenVideo> {
-    await this.#checkOpen();
+    if (this.#options.signal?.aborted) await this.#fail(new CancelledError());
+    this.#checkOpen();
     if (this.#numFrames === 0) await this.#fail(new InvalidOptionError(expected('number of frames', 'at least 1', 0)));
     this.#state = 'finishing';
     const sizeBytes = await this.#target.complete(this.#numFrames).catch((error: unknown) => this.#fail(error));
@@ -124,16 +126,16 @@ class TargetWriter implements VideoWriter {
     await this.#target.discard();
   }
 
-  async #checkOpen(): Promise<void> {
+  #checkOpen(): void {
     if (this.#failure !== undefined) throw this.#failure;
-    if (this.#options.signal?.aborted) await this.#fail(new CancelledError());
     if (this.#state !== 'open') throw new InvalidOptionError(expected('writer', 'open', this.#state));
   }
 
   async #fail(error: unknown): Promise<never> {
     const { signal } = this.#options;
-    this.#failure ??= signal?.aborted
-      ? new CancelledError(undefined, { cause: signal.reason })
+    const isCancelled = signal?.aborted || this.#state === 'aborted';
+    this.#failure ??= isCancelled
+      ? new CancelledError(undefined, { cause: signal?.reason })
       : writeFailure(this.#path, error);
     await this.abort();
     throw this.#failure;
