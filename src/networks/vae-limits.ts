@@ -30,10 +30,9 @@ export function latentFramesPerCall({ latent }: Manifest, height: number, width:
 
 /**
  * Numbers that a graph holds for each pixel of a frame while it works, beside its states, in multiples of its widest
- * level (the pixels of a latent frame, or a state). With reel-tiny's decoder 27 were measured at 512x512, and 48 when
- * onnxruntime plans its memory ahead; the higher one is the safer estimate.
+ * level (the pixels of a latent frame, or a state). With reel-tiny's decoder 27 were measured at 512x512.
  */
-const liveLevels = 48;
+const liveLevels = 28;
 
 const bytesPerNumber = 4;
 
