@@ -12,7 +12,7 @@ const context = {
   },
 };
 try {
-  const clip = await textToVideo.run(model, { prompt: 'a duck at sunset', seed: 7 }, context);
+  const clip = await textToVideo.run(model, { prompt: 'a duck on a beach', seed: 7 }, context);
   await saveClip(clip, output, context);
 } catch (error) {
   if (!(error instanceof CancelledError)) throw error;

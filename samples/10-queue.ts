@@ -19,8 +19,8 @@ try {
   // The first starts at once; of those that wait, the highest priority goes first.
   for (const [prompt, priority] of [
     ['a dog', 0],
-    ['a star', 0],
-    ['a fish', 1],
+    ['a robot', 0],
+    ['a panda', 1],
   ] as const) {
     queue.submit({ pipeline: 'generate', options: { prompt, seed: 7 }, priority });
   }

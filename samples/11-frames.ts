@@ -5,7 +5,7 @@ const [modelName = 'reel-tiny'] = process.argv.slice(2);
 
 const model = await loadModel(modelName);
 try {
-  const clip = await textToVideo.run(model, { prompt: 'a ghost in the night sky', seed: 7 });
+  const clip = await textToVideo.run(model, { prompt: 'a robot in a meadow', seed: 7 });
   let index = 0;
   for await (const { data } of clip.frames) {
     const brightness = data.reduce((sum, value) => sum + value, 0) / data.length;

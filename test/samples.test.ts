@@ -1,0 +1,66 @@
+// Every numbered sample runs, on a bundle of toy width, and leaves what it says.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const samples = fileURLToPath(new URL('../samples/', import.meta.url));
+const tinyBundle = join(root, 'test/fixtures/tiny-bundle');
+
+/** What each sample is asked to write, what is there afterwards, and what its last line looks like. */
+const wanted: Readonly<
+  Record<string, { readonly output?: string; readonly files: readonly string[]; readonly says: RegExp }>
+> = {
+  '01-generate': { output: 'a.mp4', files: ['a.mp4'], says: /a\.mp4: 32x32, 9 frames, \d+ bytes$/ },
+  '02-restyle': { output: 'a.mp4', files: ['a.mp4'], says: /a\.mp4: 9 frames at 15 frames a second$/ },
+  '03-morph': { output: 'a.mp4', files: ['a.mp4'], says: /a\.mp4: \d+ frames from a pumpkin to a fox$/ },
+  '04-animate': { output: 'a.mp4', files: ['a.mp4'], says: /a\.mp4: 9 frames that start at .*first\.png$/ },
+  '05-inpaint': { output: 'a.mp4', files: ['a.mp4'], says: /a\.mp4: 9 frames with a cake in them$/ },
+  '06-extend': {
+    output: 'a.mp4',
+    files: ['a-first.mp4', 'a.mp4'],
+    says: /a\.mp4: 17 frames, the first 9 of them those of .*a-first\.mp4$/,
+  },
+  '07-latents': {
+    output: 'a.mp4',
+    files: ['a.mp4', 'a.safetensors'],
+    says: /a\.safetensors: \d+ bytes for 27648 bytes of frames, in .*a\.mp4$/,
+  },
+  '08-preview': { output: '', files: ['clip.mp4', 'step-01.png'], says: /: \d+ previews and the clip$/ },
+  '09-cancel': { output: 'a.mp4', files: [], says: /^Cancelled; no .*a\.mp4 was written\.$/ },
+  '10-queue': { output: '', files: ['a dog.mp4', 'a panda.mp4', 'a robot.mp4'], says: /a robot: .*a robot\.mp4$/ },
+  '11-frames': { files: [], says: /^frame 8: \d+\.\d$/ },
+};
+
+let folder: string;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'reelspace-samples-'));
+});
+after(() => rm(folder, { recursive: true }));
+
+test('every sample is listed here', async () => {
+  const names = (await readdir(samples)).filter((name) => /^\d.*\.js$/.test(name)).map((name) => name.slice(0, -3));
+  assert.deepEqual(names.sort(), Object.keys(wanted));
+});
+
+for (const [name, { output, files, says }] of Object.entries(wanted)) {
+  test(`sample ${name}`, async () => {
+    const place = await mkdtemp(join(folder, `${name}-`));
+    const arguments_ = [...(output === undefined ? [] : [join(place, output)]), tinyBundle];
+    const { stdout } = await promisify(execFile)(process.execPath, [join(samples, `${name}.js`), ...arguments_], {
+      cwd: root,
+    });
+    assert.match(stdout.trim().split('\n').at(-1) ?? '', says);
+    const made = (await readdir(place)).sort();
+    assert.deepEqual(
+      made.filter((file) => !/^step-(?!01)/.test(file)),
+      files,
+    );
+    for (const file of made) assert.ok((await stat(join(place, file))).size > 0, file);
+  });
+}
