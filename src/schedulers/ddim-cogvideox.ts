@@ -29,13 +29,8 @@ export function createCogVideoXDdim(config: unknown): Scheduler {
   const settings = readConfig(className, schema, config);
   const { prediction_type: predictionType, num_train_timesteps: trainSteps, snr_shift_scale: shift } = settings;
   refuseNoiseOfNothing(className, settings);
-  // diffusers computes this one beta schedule in double precision, and the others in float32.
-  const isDouble = settings.beta_schedule === 'scaled_linear' && !settings.trained_betas;
-  const round = isDouble ? (value: number) => value : Math.fround;
-  const shifted = cumulativeAlphas(settings, round).map((alpha) =>
-    round(alpha / round(shift + round((1 - shift) * alpha))),
-  );
-  const alphas = settings.rescale_betas_zero_snr ? withZeroTerminalSnr(shifted, round) : shifted;
+  const shifted = cumulativeAlphas(settings).map((alpha) => alpha / (shift + (1 - shift) * alpha));
+  const alphas = settings.rescale_betas_zero_snr ? withZeroTerminalSnr(shifted) : shifted;
 
   const plan = (options: ScheduleOptions): Run => {
     refuseSigmas(className, options);

@@ -65,11 +65,10 @@ export function refuseSigmas(className: string, { sigmas }: ScheduleOptions): vo
 }
 
 /**
- * Returns diffusers' own σ, before the shift of the run. It spaces them between the ends of training, to which it has already
- * applied the shift once; so a static shift acts twice.
+ * Returns diffusers' own σ, before the shift of the run. It spaces them from 1 to the lowest level of training, to which it has
+ * already applied the shift once; so a static shift acts twice.
  */
 export function ownSigmas(steps: number, trainSteps: number, shift: number): number[] {
-  const highest = fround(shiftSigma(1, shift));
   const lowest = fround(shiftSigma(fround(1 / trainSteps), shift));
-  return linspace(highest * trainSteps, lowest * trainSteps, steps).map((timestep) => timestep / trainSteps);
+  return linspace(trainSteps, lowest * trainSteps, steps).map((timestep) => timestep / trainSteps);
 }

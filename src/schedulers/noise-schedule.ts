@@ -34,57 +34,51 @@ export interface NoiseConfig {
   readonly trained_betas?: readonly number[] | null | undefined;
 }
 
-/** Rounds to the precision a schedule is computed in: Math.fround, or nothing for double. */
-type Round = (value: number) => number;
-
 /** Returns ᾱ of each training timestep: the share of a clip's variance that is left. */
-export function cumulativeAlphas(config: NoiseConfig, round: Round = fround): number[] {
-  return cumulate(
-    betas(config, round).map((beta) => round(1 - beta)),
-    round,
-  );
+export function cumulativeAlphas(config: NoiseConfig): number[] {
+  return cumulate(betas(config).map((beta) => fround(1 - beta)));
 }
 
-function betas(config: NoiseConfig, round: Round): number[] {
+function betas(config: NoiseConfig): number[] {
   const { num_train_timesteps: count, beta_start: start, beta_end: end, beta_schedule: schedule } = config;
-  if (config.trained_betas) return config.trained_betas.map(round);
-  if (schedule === 'linear') return evenly(start, end, count, round);
+  if (config.trained_betas) return config.trained_betas.map(fround);
+  if (schedule === 'linear') return evenly(start, end, count);
   if (schedule === 'scaled_linear') {
-    return evenly(Math.sqrt(start), Math.sqrt(end), count, round).map((root) => round(root * root));
+    return evenly(Math.sqrt(start), Math.sqrt(end), count).map((root) => fround(root * root));
   }
   const alphaBar = (time: number) => Math.cos((((time + 0.008) / 1.008) * Math.PI) / 2) ** 2;
   return Array.from({ length: count }, (_, i) => {
-    return round(Math.min(1 - alphaBar((i + 1) / count) / alphaBar(i / count), 0.999));
+    return fround(Math.min(1 - alphaBar((i + 1) / count) / alphaBar(i / count), 0.999));
   });
 }
 
 /** Returns evenly spaced numbers as torch.linspace rounds them: counted from the nearer end. */
-function evenly(start: number, end: number, count: number, round: Round): number[] {
-  const [first, last] = [round(start), round(end)];
-  const step = count > 1 ? round(round(last - first) / (count - 1)) : 0;
+function evenly(start: number, end: number, count: number): number[] {
+  const [first, last] = [fround(start), fround(end)];
+  const step = count > 1 ? fround(fround(last - first) / (count - 1)) : 0;
   return Array.from({ length: count }, (_, i) => {
-    return round(i < Math.trunc(count / 2) || count === 1 ? first + step * i : last - step * (count - 1 - i));
+    return fround(i < Math.trunc(count / 2) || count === 1 ? first + step * i : last - step * (count - 1 - i));
   });
 }
 
 /** Returns the running product, kept in double between roundings as torch.cumprod does. */
-function cumulate(alphas: readonly number[], round: Round): number[] {
+function cumulate(alphas: readonly number[]): number[] {
   let product = 1;
   return alphas.map((alpha) => {
     product *= alpha;
-    return round(product);
+    return fround(product);
   });
 }
 
 /** Returns ᾱ shifted and stretched so that nothing is left at the last timestep (Lin et al., algorithm 1). */
-export function withZeroTerminalSnr(alphas: readonly number[], round: Round = fround): number[] {
-  const roots = alphas.map((alpha) => round(Math.sqrt(alpha)));
+export function withZeroTerminalSnr(alphas: readonly number[]): number[] {
+  const roots = alphas.map((alpha) => fround(Math.sqrt(alpha)));
   const first = roots[0] as number;
   const last = roots.at(-1) as number;
-  const stretch = round(first / round(first - last));
+  const stretch = fround(first / fround(first - last));
   return roots.map((root) => {
-    const stretched = round(round(root - last) * stretch);
-    return round(stretched * stretched);
+    const stretched = fround(fround(root - last) * stretch);
+    return fround(stretched * stretched);
   });
 }
 
@@ -92,10 +86,7 @@ export function withZeroTerminalSnr(alphas: readonly number[], round: Round = fr
 function withZeroTerminalSnrBetas(alphas: readonly number[]): number[] {
   const stretched = withZeroTerminalSnr(alphas);
   const ratios = stretched.map((alpha, i) => (i === 0 ? alpha : fround(alpha / (stretched[i - 1] as number))));
-  return cumulate(
-    ratios.map((ratio) => fround(1 - fround(1 - ratio))),
-    fround,
-  );
+  return cumulate(ratios.map((ratio) => fround(1 - fround(1 - ratio))));
 }
 
 /** Returns ᾱ of a config whose `rescale_betas_zero_snr` may be set. */

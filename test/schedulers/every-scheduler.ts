@@ -8,6 +8,13 @@ export const everyScheduler: Readonly<Record<string, Readonly<Record<string, unk
   'flow heun': { _class_name: 'FlowMatchHeunDiscreteScheduler', shift: 3 },
   'flow UniPC': { _class_name: 'UniPCMultistepScheduler', ...flow },
   'flow UniPC of order 3': { _class_name: 'UniPCMultistepScheduler', ...flow, solver_order: 3 },
+  'flow UniPC that ends on one level twice': {
+    _class_name: 'UniPCMultistepScheduler',
+    ...flow,
+    solver_order: 3,
+    lower_order_final: false,
+    final_sigmas_type: 'sigma_min',
+  },
   'flow DPM-Solver++': { _class_name: 'DPMSolverMultistepScheduler', ...flow },
   UniPC: { _class_name: 'UniPCMultistepScheduler' },
   'DPM-Solver++': { _class_name: 'DPMSolverMultistepScheduler' },
