@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from ..world.sampling import sample_spec
 from ..world.styles import STYLE_NAMES, STYLES
 
 Rng = np.random.Generator
+SETS = ("world", "real", "pasted", "stills")
 ASSETS = "fluent-emoji-3d/package/assets"
 
 
@@ -124,16 +126,39 @@ def render_all(options: argparse.Namespace) -> None:
     print(f"world: {time.time() - start:.0f} s", flush=True)
 
 
-def encode_set(vae, folder: Path, batch: int) -> None:  # noqa: ANN001
-    pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-    count, frames = pixels.shape[:2]
+def create_latents(folder: Path) -> None:
+    count, frames = np.load(folder / "pixels.npy", mmap_mode="r").shape[:2]
     shape = (count, 16, (frames - 1) // 4 + 1, SIZE // 8, SIZE // 8)
-    latents = np.lib.format.open_memmap(folder / "latents.npy", "w+", np.float16, shape)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        for first in range(0, count, batch):
-            clip = torch.from_numpy(np.array(pixels[first : first + batch])).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
-            latents[first : first + batch] = vae.encode(clip).float().numpy()
-    latents.flush()
+    np.lib.format.open_memmap(folder / "latents.npy", "w+", np.float16, shape).flush()
+
+
+def encode_part(worker: int, workers: int, vae_checkpoint: str, out: Path) -> None:
+    """Every `workers`-th batch of every set."""
+    torch.set_num_threads(1)
+    vae, start = load_vae(vae_checkpoint), time.time()
+    for name in SETS:
+        pixels = np.load(out / name / "pixels.npy", mmap_mode="r")
+        latents = np.load(out / name / "latents.npy", mmap_mode="r+")
+        size = 32 if pixels.shape[1] == 1 else 4
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            for first in range(worker * size, len(pixels), workers * size):
+                clip = torch.from_numpy(np.array(pixels[first : first + size])).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+                latents[first : first + size] = vae.encode(clip).float().numpy()
+        latents.flush()
+        print(f"worker {worker}: {name} done after {time.time() - start:.0f} s", flush=True)
+
+
+def encode_all(vae_checkpoint: str, out: Path, workers: int) -> None:
+    for name in SETS:
+        create_latents(out / name)
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=encode_part, args=(worker, workers, vae_checkpoint, out)) for worker in range(workers)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        if process.exitcode != 0:
+            raise RuntimeError(f"Expected every encoding worker to end well, got exit code {process.exitcode}.")
 
 
 def main() -> None:
@@ -149,17 +174,14 @@ def main() -> None:
     parser.add_argument("--stills", type=int, default=900)
     parser.add_argument("--pasted", type=int, default=240)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)
     if options.step == "render":
         render_all(options)
         return
-    vae, start = load_vae(options.vae), time.time()
-    for name, batch in (("world", 8), ("real", 8), ("pasted", 8), ("stills", 32)):
-        encode_set(vae, Path(options.out) / name, batch)
-        print(f"{name}: {time.time() - start:.0f} s", flush=True)
+    encode_all(options.vae, Path(options.out), options.workers)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from .train import load_encoder
 
 INPUTS = ("latents", "timestep", "prompt_embeds", "condition_latents", "condition_mask")
 AXES = ((0, 2, 3, 4), (0,), (0, 1), (0, 2, 3, 4), (0, 2, 3, 4))
+LABELS = {0: "batch", 1: "channels", 2: "time", 3: "height", 4: "width"}
 LARGEST = 1e-3
 
 
@@ -55,13 +56,13 @@ def main() -> None:
     prompts = tokenizer.encode_batch(["a chicken on a beach", "a pencil sketch of a fox spinning in the snow"])
     ids, mask = torch.tensor([p.ids for p in prompts]), torch.tensor([p.attention_mask for p in prompts])
     path = options.out / "text_encoder/model.onnx"
-    export_graph(encoder, (ids, mask), ("input_ids", "attention_mask"), "prompt_embeds", ((0, 1), (0, 1)), path)
+    export_graph(encoder, (ids, mask), ("input_ids", "attention_mask"), "prompt_embeds", ((0, 1), (0, 1)), {0: "batch", 1: "tokens", 2: "width"}, path)
     report(path, max(relative_difference(encoder, path, (ids[:n, :l], mask[:n, :l])) for n, l in ((2, 32), (1, 9), (2, 13))))
 
     denoiser = round_to_half(load_denoiser(options.denoiser))
     denoiser.exporting = True
     path = options.out / "transformer/model.onnx"
-    export_graph(denoiser, example(2, 7, 16, 16, 9), INPUTS, "prediction", AXES, path)
+    export_graph(denoiser, example(2, 7, 16, 16, 9), INPUTS, "prediction", AXES, LABELS, path)
     sizes = ((2, 7, 16, 16, 9), (1, 1, 16, 16, 3), (2, 3, 12, 20, 32), (1, 12, 9, 7, 5), (1, 2, 8, 8, 2))
     denoiser.exporting = False
     report(path, max(relative_difference(denoiser, path, example(*size)) for size in sizes))

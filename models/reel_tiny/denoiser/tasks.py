@@ -18,9 +18,9 @@ from torch import Tensor
 from ..text.encoder import TextEncoder
 from ..world.captions import caption, restyle_caption
 from ..world.render import Spec
+from .cache import SETS
 
 Rng = np.random.Generator
-SETS = ("world", "real", "pasted", "stills")
 
 
 @dataclass

@@ -1,63 +1,27 @@
-"""Exports one PyTorch module as an ONNX graph whose initialisers keep the module's parameter names."""
+"""Exports one PyTorch module as an ONNX graph with float16 storage, and holds it against PyTorch."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnx_ir.passes.common as passes
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from onnxscript import optimizer
 from torch import Tensor, nn
 
-from ..vae.export import LAYOUT_OPS, OPSET, clear_traces, open_session
+from ..vae.export import label_axes, open_session, write_graph
 
 
 def export_graph(
-    module: nn.Module, arguments: tuple[Tensor, ...], inputs: Sequence[str], output: str, axes: Sequence[Sequence[int]], path: Path
+    module: nn.Module, arguments: tuple[Tensor, ...], inputs: Sequence[str], output: str, axes: Sequence[Sequence[int]], labels: dict[int, str], path: Path
 ) -> None:
     """Writes `path`; `axes` are the free axes of each input. Matrices are stored as float16 and cast on loading."""
-    free = torch.export.Dim.DYNAMIC
-    shapes = tuple({axis: free for axis in one} for one in axes)
-    with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
-        program = torch.onnx.export(
-            module, arguments, input_names=list(inputs), output_names=[output], dynamic_shapes=shapes,
-            dynamo=True, opset_version=OPSET, optimize=False, verbose=False,
-        )  # fmt: skip
-    model = program.model
-    named = {name for name, _ in module.named_parameters()}
-
-    def should_fold(node) -> bool | None:  # noqa: ANN001
-        """Folding a layout change of a parameter would lose the parameter's name."""
-        if node.op_type in LAYOUT_OPS and any(v is not None and v.name in named for v in node.inputs):
-            return False
-        return None
-
-    passes.InlinePass()(model)
-    for _ in range(3):
-        optimizer.fold_constants(model, onnx_shape_inference=True, input_size_limit=8192, output_size_limit=262144, should_fold=should_fold)
-        passes.RemoveUnusedNodesPass()(model)
-    for tidy in (
-        passes.IdentityEliminationPass(),
-        passes.CommonSubexpressionEliminationPass(),
-        passes.RemoveUnusedNodesPass(),
-        passes.RemoveUnusedFunctionsPass(),
-        passes.RemoveUnusedOpsetsPass(),
-    ):
-        tidy(model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    program.save(str(path), external_data=False)
-    clear_traces(path)
-    graph = onnx.load(path)
-    missing = named - {i.name for i in graph.graph.initializer}
-    if missing:
-        raise RuntimeError(f"Expected every parameter to keep its name, got none for {sorted(missing)}.")
-    onnx.save(halve_matrices(graph, named), path)
+    shapes = tuple({axis: torch.export.Dim.DYNAMIC for axis in one} for one in axes)
+    write_graph(module, arguments, list(inputs), [output], shapes, path)
+    label_axes(path, labels)
+    onnx.save(halve_matrices(onnx.load(path), {name for name, _ in module.named_parameters()}), path)
 
 
 def halve_matrices(model: onnx.ModelProto, named: set[str]) -> onnx.ModelProto:
@@ -77,10 +41,6 @@ def halve_matrices(model: onnx.ModelProto, named: set[str]) -> onnx.ModelProto:
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    # What shape inference noted of the parameters is of their old type.
-    kept = [value for value in model.graph.value_info if value.name not in named]
-    del model.graph.value_info[:]
-    model.graph.value_info.extend(kept)
     return model
 
 
