@@ -79,7 +79,7 @@ function valueAt(config: unknown, path: readonly PropertyKey[]): unknown {
  * (`lambda_min_clipped`, where null means the same). Throws BundleError for anything else.
  */
 export function parseSchedulerConfig(text: string): unknown {
-  const json = text.replace(/("(?:[^"\\]|\\.)*")|-Infinity\b/g, (_, string?: string) => string ?? 'null');
+  const json = text.replace(/("[^"\\]*(?:\\.[^"\\]*)*")|-Infinity\b/g, (_, string?: string) => string ?? 'null');
   try {
     return JSON.parse(json);
   } catch (cause) {

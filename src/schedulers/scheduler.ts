@@ -29,7 +29,10 @@ export interface ScheduleOptions {
 export interface Schedule {
   /** Numbers fed to the network, one a network call. A second-order method may list a value twice, as diffusers does. */
   readonly timesteps: readonly number[];
-  /** Noise levels, one more than `timesteps`; the last is where the run ends. */
+  /**
+   * Noise levels, one more than `timesteps`; the last is where the run ends. For flow models the share of noise, 0 to 1; for
+   * others the deviation of the noise on a clip that is not scaled down, Infinity where nothing is left of it.
+   */
   readonly sigmas: readonly number[];
   /** What standard normal noise is multiplied by to start from nothing but noise. */
   readonly initNoiseSigma: number;
