@@ -21,6 +21,12 @@ function rules(manifest: Manifest): readonly (readonly [problem: string, isKept:
       latent.sizeMultiple % latent.spatialCompression === 0,
     ],
     [
+      'states: expected each spatialDivisor to divide latent.sizeMultiple',
+      [...graphs.vaeEncoder.states, ...graphs.vaeDecoder.states].every(
+        ({ spatialDivisor }) => latent.sizeMultiple % spatialDivisor === 0,
+      ),
+    ],
+    [
       'latent.rgb.weights: expected one row a channel',
       (latent.rgb?.weights.length ?? latent.channels) === latent.channels,
     ],

@@ -104,6 +104,7 @@ test('a manifest that is no manifest names the field', async () => {
     ['files', (files: unknown[]) => files.slice(0, -1), /at files: expected vae_encoder\/model\.onnx among them/],
     ['window.overlap', () => 4, /at window\.overlap/],
     ['latent.sizeMultiple', () => 12, /at latent\.sizeMultiple/],
+    ['graphs.vaeDecoder.states.0.spatialDivisor', () => 3, /spatialDivisor to divide latent\.sizeMultiple/],
     ['defaults.width', () => 36, /at defaults\.width/],
     ['defaults.height', () => 36, /at defaults\.height/],
     ['defaults.numFrames', () => 8, /at defaults\.numFrames/],

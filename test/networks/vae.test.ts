@@ -1,9 +1,19 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { CancelledError, InvalidOptionError } from '../../src/errors.js';
+import { CancelledError, InvalidOptionError, NetworkError } from '../../src/errors.js';
 import { laneOf } from '../../src/networks/lane.js';
+import { loadModel } from '../../src/networks/load-model.js';
 import { axis, createTensor, slice, type Tensor } from '../../src/tensor/tensor.js';
-import { assertClose, collect, golden, inPieces, join, noiseClip, withTinyModel } from './tiny-model.js';
+import {
+  assertClose,
+  collect,
+  golden,
+  inPieces,
+  join,
+  noiseClip,
+  tinyBundlePath,
+  withTinyModel,
+} from './tiny-model.js';
 
 const tolerance = 1e-4;
 
@@ -195,6 +205,17 @@ test('an error of the source comes through as it is', () =>
     // What was decoded before is not lost.
     assert.equal(frames, 4 * chunkLatents * latentChunks.length - 3);
   }));
+
+test('closing the model in mid-clip ends the clip with an error', async () => {
+  const model = await loadModel(tinyBundlePath, { device: 'cpu' });
+  const pixels = new Watched([1, 2, 3].map(() => noiseClip([1, 3, 16, 16, 24])));
+  const latents = new Watched(latentChunks);
+  const clips = [model.encode(pixels), model.decode(latents)];
+  for (const clip of clips) assert.equal((await clip.next()).done, false);
+  await model.close();
+  for (const clip of clips) await assert.rejects(collect(clip), NetworkError);
+  assert.ok(pixels.isEnded && latents.isEnded);
+});
 
 async function* listed(values: readonly Tensor[]): AsyncGenerator<Tensor> {
   yield* values;
