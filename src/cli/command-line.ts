@@ -50,7 +50,8 @@ function commandLine(arguments_: readonly string[]): Argv {
     });
   for (const { module } of pipelineCommands) parser.command(module);
   parser.command(modelsCommand).command(doctorCommand);
-  return parser.wrap(Math.min(widest, parser.terminalWidth()));
+  // Lines that go to a file or another program stay whole.
+  return parser.wrap(process.stdout.isTTY ? Math.min(widest, parser.terminalWidth()) : null);
 }
 
 /** yargs says what is wrong; the hint says what to do. */

@@ -51,8 +51,8 @@ export function pipelineCommand(pipeline: Pipeline, variant?: CommandVariant): C
   };
 }
 
-/** `--like` may give what isn't a file, so that only files must be on the command line. */
-function argumentUsage({ flag, positional, isRequired, isInputFile }: OptionFlag): string {
+/** Returns how an argument is written in a usage line. `--like` may give what isn't a file, so that only files must be on the command line. */
+export function argumentUsage({ flag, positional, isRequired, isInputFile }: OptionFlag): string {
   if (positional === 'rest') return `[${flag}..]`;
   return isRequired && isInputFile ? `<${flag}>` : `[${flag}]`;
 }
@@ -74,8 +74,8 @@ function pipelineFlags(options: readonly OptionFlag[]): Record<string, Options> 
   );
 }
 
-/** The flags of a run itself. Those about noise are for pipelines that draw some. */
-function runFlags(options: readonly OptionFlag[]): Record<string, Options> {
+/** Returns the flags of a run itself. Those about noise are for pipelines that draw some. */
+export function runFlags(options: readonly OptionFlag[]): Record<string, Options> {
   const text = { requiresArg: true };
   return {
     output: {
