@@ -14,6 +14,15 @@ export interface Ended {
   readonly stderr: string;
 }
 
+/** Starts reelspace in the repository's root. */
+export function startCli(arguments_: readonly string[], environment: Readonly<Record<string, string>> = {}) {
+  return spawn(process.execPath, [program, ...arguments_], {
+    cwd: root,
+    env: { ...process.env, ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+}
+
 /** Runs reelspace in the repository's root. `onStderr` sees what was written so far and can end the process. */
 export function runCli(
   arguments_: readonly string[],
@@ -21,11 +30,7 @@ export function runCli(
   environment: Readonly<Record<string, string>> = {},
 ): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [program, ...arguments_], {
-      cwd: root,
-      env: { ...process.env, ...environment },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = startCli(arguments_, environment);
     let stdout = '';
     let stderr = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
