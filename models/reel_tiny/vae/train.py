@@ -148,7 +148,7 @@ class Run:
             self.muon.step(worker, workers, sum_over_workers if workers > 1 else None)
         self.vae.zero_grad()
         self.step += 1
-        keep = min(0.998, (1 + self.step) / (10 + self.step))
+        keep = min(0.997, (1 + self.step) / (10 + self.step))
         for k, p in self.vae.state_dict().items():
             self.average[k].lerp_(p, 1 - keep)
 
