@@ -129,7 +129,7 @@ function checkLimits(path: string, size: { width: number; height: number } | und
 }
 
 function rotationOf(description: string): number {
-  const [, counterClockwise = '0'] = /displaymatrix: rotation of (-?[\d.]+) degrees/.exec(description) ?? [];
+  const [, counterClockwise = '0'] = /display ?matrix: rotation of (-?[\d.]+) degrees/i.exec(description) ?? [];
   const quarterTurns = Math.round(-Number(counterClockwise) / 90);
   return (((quarterTurns % 4) + 4) % 4) * 90;
 }
