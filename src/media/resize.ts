@@ -1,17 +1,9 @@
 // Frames to another size with sharp's Lanczos filter (three lobes), as diffusers resizes its inputs.
 import sharp from 'sharp';
-import { type Fit, type FitPlan, planFit } from './fit.js';
-import { checkSize, type Frame } from './frame.js';
-import { checkFrame } from './pixels.js';
+import type { FitPlan } from './fit.js';
+import type { Frame } from './frame.js';
 
 const black = { r: 0, g: 0, b: 0 };
-
-/** Returns a new frame of the given size. Throws InvalidOptionError for a size beyond the limits. */
-export async function resizeFrame(frame: Frame, width: number, height: number, fit: Fit = 'cover'): Promise<Frame> {
-  checkSize(width, height);
-  checkFrame(frame, frame.width, frame.height);
-  return fitFrame(frame, planFit(frame, width, height, fit));
-}
 
 /** Returns a new frame that is scaled, then cropped or padded, by the plan. */
 export async function fitFrame(source: Frame, plan: FitPlan): Promise<Frame> {

@@ -123,6 +123,13 @@ export async function readAll(path: string, options: ReadFramesOptions = {}): Pr
   return frames;
 }
 
+/** Returns the first frame of a file. */
+export async function readFirst(path: string, options: ReadFramesOptions = {}): Promise<Frame> {
+  const [frame] = await readAll(path, { ...options, maxFrames: 1 });
+  if (frame === undefined) throw new Error('no frame');
+  return frame;
+}
+
 /** Writes all frames to a file. */
 export async function writeAll(
   path: string,

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { InvalidOptionError, NetworkError } from '../../src/errors.js';
 import { planFit } from '../../src/media/fit.js';
 import { framesToPixels, pixelsToFrames } from '../../src/media/pixels.js';
-import { resizeFrame } from '../../src/media/resize.js';
+import { fitFrame } from '../../src/media/resize.js';
 import { drawFrame, solidFrame } from './make-media.js';
 
 test('every byte becomes byte / 127.5 - 1 at its place, and comes back', () => {
@@ -70,10 +70,10 @@ test('a picture fills its frame by cover, contain or fill', () => {
 
 test('resizing keeps flat colours exactly, crops with cover and adds black with contain', async () => {
   const halves = drawFrame(40, 20, (x) => (x < 20 ? [250, 20, 30] : [10, 200, 60]));
-  const covered = await resizeFrame(halves, 10, 10, 'cover');
+  const covered = await fitFrame(halves, planFit(halves, 10, 10, 'cover'));
   assert.deepEqual(Array.from(covered.data.subarray(0, 3)), [250, 20, 30]);
   assert.deepEqual(Array.from(covered.data.subarray(-3)), [10, 200, 60]);
-  const contained = await resizeFrame(halves, 10, 10, 'contain');
+  const contained = await fitFrame(halves, planFit(halves, 10, 10, 'contain'));
   assert.deepEqual([contained.width, contained.height, contained.data.length], [10, 10, 300]);
   assert.deepEqual(Array.from(contained.data.subarray(0, 60)), Array(60).fill(0));
   assert.deepEqual(Array.from(contained.data.subarray(5 * 30, 5 * 30 + 3)), [250, 20, 30]);

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import sharp from 'sharp';
 import { InvalidOptionError } from '../../src/errors.js';
-import { loadImage, loadMask } from '../../src/media/load-image.js';
+import { planFit } from '../../src/media/fit.js';
 import { probe } from '../../src/media/probe.js';
 import { readFrames } from '../../src/media/read-frames.js';
-import { resizeFrame } from '../../src/media/resize.js';
+import { fitFrame } from '../../src/media/resize.js';
 import {
   colorAt,
   drawFrame,
@@ -19,6 +19,7 @@ import {
   psnr,
   type Rgb,
   readAll,
+  readFirst,
   setRotation,
   solidFrame,
   temporaryFolder,
@@ -111,7 +112,7 @@ for (const [degrees, corner] of [
     const { width, height, codedWidth, codedHeight, rotation } = await probe(path);
     const size = degrees === 180 ? [64, 32] : [32, 64];
     assert.deepEqual([width, height, codedWidth, codedHeight, rotation], [...size, 64, 32, degrees]);
-    const frame = await loadImage(path);
+    const frame = await readFirst(path);
     const corners = [
       colorAt(frame, 4, 4),
       colorAt(frame, frame.width - 4, 4),
@@ -128,7 +129,7 @@ test('anamorphic pixels are made square', async () => {
   const path = await encode([quarters(48, 36)], 5, file('anamorphic.mkv'), '-vf', 'setsar=4/3', ...lossless);
   const { width, height, codedWidth } = await probe(path);
   assert.deepEqual([width, height, codedWidth], [64, 36, 48]);
-  const frame = await loadImage(path);
+  const frame = await readFirst(path);
   assert.deepEqual([frame.width, frame.height], [64, 36]);
   assertColor(colorAt(frame, 28, 4), red, 4);
   assertColor(colorAt(frame, 36, 4), green, 4);
@@ -136,15 +137,15 @@ test('anamorphic pixels are made square', async () => {
 
 test('sizes: one side keeps the proportions, cover crops, contain adds black bars, fill stretches', async () => {
   const path = await encode([quarters(64, 32)], 5, file('sizes.mkv'), '-c:v', 'ffv1', '-pix_fmt', 'bgr0');
-  const half = await loadImage(path, { width: 32 });
+  const half = await readFirst(path, { width: 32 });
   assert.deepEqual([half.width, half.height], [32, 16]);
-  const cover = await loadImage(path, { width: 17, height: 17 });
+  const cover = await readFirst(path, { width: 17, height: 17 });
   assert.deepEqual([cover.width, cover.height], [17, 17]);
   assertColor(colorAt(cover, 0, 0), red, 2);
-  const contain = await loadImage(path, { width: 32, height: 32, fit: 'contain' });
+  const contain = await readFirst(path, { width: 32, height: 32, fit: 'contain' });
   assertColor(colorAt(contain, 8, 2), [0, 0, 0], 0);
   assertColor(colorAt(contain, 4, 10), red, 2);
-  const fill = await loadImage(path, { width: 16, height: 64, fit: 'fill' });
+  const fill = await readFirst(path, { width: 16, height: 64, fit: 'fill' });
   assertColor(colorAt(fill, 2, 60), white, 2);
 });
 
@@ -165,10 +166,10 @@ test('transparency is shown over white, without the colour hidden under it', asy
   await ffmpeg('-i', png, '-c:v', 'libvpx-vp9', '-pix_fmt', 'yuva420p', '-crf', '4', '-b:v', '0', webm);
   for (const path of [png, movie, webm]) {
     assert.equal((await probe(path)).hasAlpha, true, path);
-    const frame = await loadImage(path);
+    const frame = await readFirst(path);
     assertColor(colorAt(frame, 4, 8), white, 3);
     assertColor(colorAt(frame, 28, 8), red, 6);
-    const small = await loadImage(path, { width: 8 });
+    const small = await readFirst(path, { width: 8 });
     assertColor(colorAt(small, 1, 2), white, 12);
   }
 });
@@ -188,7 +189,7 @@ test('colours survive BT.601, BT.709, full range, 10 bits and untagged files', a
   };
   for (const [name, options] of Object.entries(files)) {
     const path = await encode([frame], 5, file(`${name}.mkv`), ...options);
-    const error = patchError(await loadImage(path));
+    const error = patchError(await readFirst(path));
     assert.ok(error <= 3, `${name}: off by ${error}`);
   }
   const large = await encode(
@@ -199,7 +200,7 @@ test('colours survive BT.601, BT.709, full range, 10 bits and untagged files', a
     `scale=1280:160:flags=neighbor,${convert('bt709', 'tv')}`,
     ...exact,
   );
-  const error = patchError(await loadImage(large));
+  const error = patchError(await readFirst(large));
   assert.ok(error <= 3, `untagged large, so BT.709: off by ${error}`);
 });
 
@@ -213,8 +214,8 @@ test('resizing video averages instead of skipping, close to sharp', async () => 
     '-pix_fmt',
     'bgr0',
   );
-  const own = await loadImage(path, { width: 40, height: 40 });
-  const reference = await resizeFrame(await loadImage(path), 40, 40);
+  const own = await readFirst(path, { width: 40, height: 40 });
+  const reference = await fitFrame(await readFirst(path), planFit({ width: 96, height: 96 }, 40, 40, 'cover'));
   assert.ok(psnr(own, reference) > 40, `${psnr(own, reference)} dB`);
   const checks = await encode(
     [drawFrame(64, 64, (x, y) => ((x + y) % 2 ? white : [0, 0, 0]))],
@@ -225,7 +226,7 @@ test('resizing video averages instead of skipping, close to sharp', async () => 
     '-pix_fmt',
     'bgr0',
   );
-  assertColor(colorAt(await loadImage(checks, { width: 16 }), 8, 8), [128, 128, 128], 3);
+  assertColor(colorAt(await readFirst(checks, { width: 16 }), 8, 8), [128, 128, 128], 3);
 });
 
 test('still images: PNG, JPEG, WebP, TIFF, AVIF, grey, 16-bit, and turned by EXIF', async () => {
@@ -249,7 +250,7 @@ test('still images: PNG, JPEG, WebP, TIFF, AVIF, grey, 16-bit, and turned by EXI
   await sharp(Buffer.from([0, 80, 160, 240]), { raw: { width: 4, height: 1, channels: 1 } })
     .png()
     .toFile(file('grey.png'));
-  const grey = await loadImage(file('grey.png'));
+  const grey = await readFirst(file('grey.png'));
   assert.deepEqual(Array.from(grey.data), [0, 0, 0, 80, 80, 80, 160, 160, 160, 240, 240, 240]);
 
   const turned = quarters(32, 16);
@@ -259,7 +260,7 @@ test('still images: PNG, JPEG, WebP, TIFF, AVIF, grey, 16-bit, and turned by EXI
     .toFile(file('turned.png'));
   const info = await probe(file('turned.png'));
   assert.deepEqual([info.width, info.height, info.codedWidth, info.codedHeight, info.rotation], [16, 32, 32, 16, 90]);
-  const upright = await loadImage(file('turned.png'));
+  const upright = await readFirst(file('turned.png'));
   assertColor(colorAt(upright, 14, 2), red, 0);
   assertColor(colorAt(upright, 14, 30), green, 0);
 });
@@ -300,19 +301,6 @@ test('the kind of a file is told from its bytes, not its name', async () => {
   assert.equal((await readAll(file('clip.jpg'))).length, 3);
 });
 
-test('a mask is one where the picture is bright', async () => {
-  await sharp(Buffer.from([0, 126, 129, 255]), { raw: { width: 2, height: 2, channels: 1 } })
-    .png()
-    .toFile(file('mask.png'));
-  const mask = await loadMask(file('mask.png'));
-  assert.deepEqual(mask.shape, [1, 1, 1, 2, 2]);
-  assert.deepEqual(Array.from(mask.data), [0, 0, 1, 1]);
-  const clip = await encode([solidFrame(8, 4, [0, 0, 0]), solidFrame(8, 4, white)], 5, file('mask.mkv'), ...lossless);
-  const moving = await loadMask(clip);
-  assert.deepEqual(moving.shape, [1, 1, 2, 4, 8]);
-  assert.deepEqual(Array.from(moving.data), [...Array(32).fill(0), ...Array(32).fill(1)]);
-});
-
 test('names that mean something to ffmpeg are only names', async () => {
   const clip = await encode(steps(2), 5, file('plain.mkv'), ...lossless);
   for (const name of ['-i.mkv', 'a:b.mkv', 'http:x.mkv', '100%03d.mkv', "quote'd [1],;.mkv", 'é 日本.mkv']) {
@@ -324,7 +312,7 @@ test('names that mean something to ffmpeg are only names', async () => {
     .png()
     .toBuffer();
   await writeFile(file('still[page=1].png'), image);
-  assert.equal((await loadImage(file('still[page=1].png'))).width, 64);
+  assert.equal((await readFirst(file('still[page=1].png'))).width, 64);
 });
 
 test('bad options are refused with the rule that they break', async () => {

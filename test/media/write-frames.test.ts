@@ -3,7 +3,6 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { InvalidOptionError, MediaError, OutputError } from '../../src/errors.js';
-import { loadImage } from '../../src/media/load-image.js';
 import { readMetadata, readSettings } from '../../src/media/metadata.js';
 import { probe } from '../../src/media/probe.js';
 import { createVideoWriter } from '../../src/media/write-frames.js';
@@ -15,6 +14,7 @@ import {
   patchFrame,
   psnr,
   readAll,
+  readFirst,
   solidFrame,
   temporaryFolder,
   testClip,
@@ -85,7 +85,7 @@ test('odd sizes: refused for MP4, kept by the others', async () => {
   );
   for (const name of ['odd.webm', 'odd.gif', 'odd.png']) {
     await writeAll(file(name), frames);
-    const { width, height } = await loadImage(file(name));
+    const { width, height } = await readFirst(file(name));
     assert.deepEqual([width, height], [33, 21], name);
   }
 });
@@ -103,12 +103,12 @@ test('images and sequences hold the frames exactly', async () => {
     let sizeBytes = 0;
     for (const [index, each] of names.entries()) {
       sizeBytes += (await readFile(file(each))).length;
-      assert.deepEqual(await loadImage(file(each)), frames[index]);
+      assert.deepEqual(await readFirst(file(each)), frames[index]);
     }
     assert.equal(written.sizeBytes, sizeBytes);
   }
   await writeAll(file('one.jpg'), [patchFrame(16)]);
-  assert.ok(patchError(await loadImage(file('one.jpg'))) <= 4);
+  assert.ok(patchError(await readFirst(file('one.jpg'))) <= 4);
   await assert.rejects(
     writeAll(file('two.png'), tenFrames),
     /Expected number of frames to be 1 for two\.png, got "more"/,
