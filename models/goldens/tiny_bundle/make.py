@@ -18,13 +18,13 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
-from reel_tiny.vae.model import LATENT_CHANNELS, SPATIAL, STATE_FRAMES, TEMPORAL, Half
+from reel_tiny.vae.export import describe_states, export_half, label_axes, write_graph
+from reel_tiny.vae.model import LATENT_CHANNELS, SPATIAL, TEMPORAL
 from torch import Tensor, nn
 from torch.export import Dim
 
 FIXTURES = Path("test/fixtures")
 BUNDLE = FIXTURES / "tiny-bundle"
-OPSET = 20
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 WORDS = (
@@ -46,35 +46,16 @@ def make_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def export(module: nn.Module, args: tuple[Tensor, ...], path: Path, inputs: list[str], outputs: list[str], axes: list[dict]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.onnx.export(
-        module, args, path, input_names=inputs, output_names=outputs, dynamic_shapes=axes,
-        dynamo=True, opset_version=OPSET, external_data=False, verbose=False,
-    )
-
-
-def dynamic(rank: int, *fixed: int) -> dict[int, object]:
-    return {i: Dim.DYNAMIC for i in range(rank) if i not in fixed}
-
-
-def export_half(half: Half, name: str, data: Tensor, height: int, width: int, inputs: str, outputs: str) -> None:
-    states = half.empty_states(data.shape[0], height, width, data)
-    numbers = range(len(states))
-    axes = [dynamic(5, 1), tuple(dynamic(5, 1, 2) for _ in states)]
-    export(
-        half, (data, *states), BUNDLE / name / "model.onnx",
-        [inputs, *(f"state_in_{i}" for i in numbers)], [outputs, *(f"state_out_{i}" for i in numbers)], axes,
-    )
+def export(module: nn.Module, args: tuple[Tensor, ...], name: str, inputs: list[str], outputs: list[str], free: list[dict[int, str]]) -> None:
+    """Writes a graph; `free` names the axes of each input that take any length."""
+    path = BUNDLE / name / "model.onnx"
+    write_graph(module, args, inputs, outputs, tuple({axis: Dim.DYNAMIC for axis in axes} for axes in free), path)
+    label_axes(path, {axis: label for axes in free for axis, label in axes.items()})
 
 
 def write_json(path: Path, value: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, indent=1) + "\n")
-
-
-def states_of(half: Half) -> list[dict]:
-    return [{"channels": s.channels, "frames": STATE_FRAMES, "spatialDivisor": s.divisor} for s in half.state_specs]
 
 
 def fit_preview(vae, clip: Tensor) -> dict:
@@ -107,22 +88,17 @@ def main() -> None:
     clip = moving_clip(25, 32, 24)
     latents = vae.encode(clip)
 
-    export_half(vae.encoder, "vae_encoder", torch.zeros(2, 3, 8, 48, 32), 48, 32, "pixels", "latents")
-    export_half(vae.decoder, "vae_decoder", torch.zeros(2, LATENT_CHANNELS, 3, 6, 4), 48, 32, "latents", "pixels")
+    export_half(vae.encoder, True, BUNDLE / "vae_encoder/model.onnx")
+    export_half(vae.decoder, False, BUNDLE / "vae_decoder/model.onnx")
     # Each argument is a tensor of its own: the exporter takes one object given twice for one input.
     ids, ones = (torch.ones(2, 7, dtype=torch.int64) for _ in range(2))
-    export(
-        text_encoder, (ids, ones), BUNDLE / "text_encoder/model.onnx",
-        ["input_ids", "attention_mask"], ["prompt_embeds"], [dynamic(2), dynamic(2)],
-    )
+    tokens = {0: "batch", 1: "tokens"}
+    export(text_encoder, (ids, ones), "text_encoder", ["input_ids", "attention_mask"], ["prompt_embeds"], [tokens, tokens])
     names = ["latents", "timestep", "prompt_embeds", "prompt_mask", "condition_latents", "condition_mask"]
     noisy, known = (torch.zeros(2, LATENT_CHANNELS, 3, 6, 4) for _ in range(2))
-    export(
-        denoiser,
-        (noisy, torch.ones(2), torch.zeros(2, 7, EMBED_WIDTH), ones, known, torch.zeros(2, MASK_CHANNELS, 3, 6, 4)),
-        BUNDLE / "transformer/model.onnx", names, ["prediction"],
-        [dynamic(5, 1), dynamic(1), dynamic(3, 2), dynamic(2), dynamic(5, 1), dynamic(5, 1)],
-    )
+    arguments = (noisy, torch.ones(2), torch.zeros(2, 7, EMBED_WIDTH), ones, known, torch.zeros(2, MASK_CHANNELS, 3, 6, 4))
+    volume = {0: "batch", 2: "time", 3: "height", 4: "width"}
+    export(denoiser, arguments, "transformer", names, ["prediction"], [volume, {0: "batch"}, tokens, tokens, volume, volume])
     (BUNDLE / "tokenizer").mkdir()
     tokenizer.save(str(BUNDLE / "tokenizer/tokenizer.json"))
     write_json(
@@ -154,8 +130,8 @@ def main() -> None:
         "graphs": {
             "textEncoder": {"path": "text_encoder/model.onnx", "maxTokens": MAX_TOKENS, "padding": "longest"},
             "denoiser": {"path": "transformer/model.onnx", "inputs": names[2:], "conditionMask": ["keep", "follow"]},
-            "vaeEncoder": {"path": "vae_encoder/model.onnx", "states": states_of(vae.encoder)},
-            "vaeDecoder": {"path": "vae_decoder/model.onnx", "states": states_of(vae.decoder)},
+            "vaeEncoder": {"path": "vae_encoder/model.onnx", "states": describe_states(vae.encoder)},
+            "vaeDecoder": {"path": "vae_decoder/model.onnx", "states": describe_states(vae.decoder)},
         },
         "files": [
             {"path": p.relative_to(BUNDLE).as_posix(), "sizeBytes": p.stat().st_size, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()}
