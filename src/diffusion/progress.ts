@@ -36,7 +36,7 @@ export interface RunContext {
   readonly priority?: number | undefined;
 }
 
-/** Seconds spent waiting for each stage. */
+/** Seconds spent on each stage. */
 export class StageClock {
   readonly seconds: Partial<Record<Stage, number>> = {};
 
@@ -46,8 +46,24 @@ export class StageClock {
     try {
       return await work();
     } finally {
-      this.seconds[stage] = (this.seconds[stage] ?? 0) + (performance.now() - start) / 1000;
+      this.add(stage, (performance.now() - start) / 1000);
     }
+  }
+
+  /** Like `time`, less what the stages before took meanwhile: a stage that pulls from others is waited for together with them. */
+  async timePulling<T>(stage: Stage, work: () => Promise<T>): Promise<T> {
+    const before = stages.slice(0, stages.indexOf(stage));
+    const spent = () => before.reduce((sum, name) => sum + (this.seconds[name] ?? 0), 0);
+    const start = performance.now() / 1000 - spent();
+    try {
+      return await work();
+    } finally {
+      this.add(stage, Math.max(0, performance.now() / 1000 - spent() - start));
+    }
+  }
+
+  private add(stage: Stage, seconds: number): void {
+    this.seconds[stage] = (this.seconds[stage] ?? 0) + seconds;
   }
 }
 
@@ -60,7 +76,7 @@ export async function* timeEach<T>(
   const iterator = items[Symbol.asyncIterator]();
   try {
     for (;;) {
-      const next = await (clock === undefined ? iterator.next() : clock.time(stage, () => iterator.next()));
+      const next = await (clock === undefined ? iterator.next() : clock.timePulling(stage, () => iterator.next()));
       if (next.done === true) return;
       yield next.value;
     }
