@@ -6,7 +6,7 @@ const [output = 'restyle.mp4', modelName = 'reel-tiny'] = process.argv.slice(2);
 const model = await loadModel(modelName);
 try {
   const clip = await videoToVideo.run(model, {
-    input: 'samples/media/tree.mp4',
+    input: 'samples/media/cup.mp4',
     prompt: 'a pencil sketch',
     maxFrames: model.manifest.defaults.numFrames,
     seed: 7,

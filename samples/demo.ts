@@ -24,12 +24,12 @@ const clips: readonly { name: string; about: string; make(model: Model, context:
   },
   {
     name: 'restyle',
-    about: 'samples/media/tree.mp4 as "a pencil sketch"',
+    about: 'samples/media/cup.mp4 as "a pencil sketch"',
     make: (model, context) =>
       videoToVideo.run(
         model,
         {
-          input: 'samples/media/tree.mp4',
+          input: 'samples/media/cup.mp4',
           prompt: 'a pencil sketch',
           maxFrames: model.manifest.defaults.numFrames,
           seed: 7,
