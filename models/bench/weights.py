@@ -1,0 +1,92 @@
+"""The modules of reel-tiny with the weights of an exported bundle, so that both sides of a benchmark run the same network.
+
+Initialisers of the graphs keep their PyTorch parameter names. Only the latents' mean and deviation lose theirs, as the
+exporter folds their reshapes: those are found by the operation that takes them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from reel_tiny.denoiser.network import Config, Denoiser
+from reel_tiny.vae.model import CausalVae, VaeConfig
+
+Weights = dict[str, Tensor]
+
+
+def read_graph(path: Path) -> tuple[onnx.GraphProto, Weights]:
+    """A graph and its floating-point initialisers by name, as float32."""
+    graph = onnx.load(path).graph
+    arrays = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    return graph, {n: torch.from_numpy(a.astype(np.float32)) for n, a in arrays.items() if np.issubdtype(a.dtype, np.floating)}
+
+
+def depth(weights: Weights, name: str) -> int:
+    """How many blocks the list of that name has."""
+    return len({key.split(".")[1] for key in weights if key.startswith(f"{name}.")})
+
+
+def latent_statistic(graph: onnx.GraphProto, weights: Weights, operation: str) -> Tensor:
+    """The constant [16] by which latents are shifted or scaled: the one unnamed [16, 1, 1] that the operation takes."""
+    operands = {name for node in graph.node if node.op_type == operation for name in node.input}
+    found = [x for name, x in weights.items() if name in operands and "." not in name and x.shape == (16, 1, 1)]
+    if len(found) != 1:
+        raise ValueError(f"Expected one constant of shape [16, 1, 1] at {operation}, got {len(found)}. Look at the export.")
+    return found[0].flatten()
+
+
+def load_vae(bundle: Path) -> CausalVae:
+    encoder_graph, encoder = read_graph(bundle / "vae_encoder/model.onnx")
+    decoder_graph, decoder = read_graph(bundle / "vae_decoder/model.onnx")
+    vae = CausalVae(
+        VaeConfig(
+            encoder_widths=(len(encoder["stem.weight"]), len(encoder["down.weight"])),
+            encoder_depths=(depth(encoder, "fine"), depth(encoder, "coarse")),
+            decoder_widths=(decoder["spread.weight"].shape[1], len(decoder["stem.weight"])),
+            decoder_depths=(depth(decoder, "fine"), depth(decoder, "coarse")),
+            thin=decoder["paint.weight"].shape[1],
+        )
+    )
+    encoder |= {
+        "latent_mean": latent_statistic(encoder_graph, encoder, "Sub"),
+        "latent_std": latent_statistic(encoder_graph, encoder, "Div"),
+    }
+    decoder |= {
+        "latent_mean": latent_statistic(decoder_graph, decoder, "Add"),
+        "latent_std": latent_statistic(decoder_graph, decoder, "Mul"),
+    }
+    fill(vae.encoder, encoder)
+    fill(vae.decoder, decoder)
+    return vae.eval()
+
+
+def load_denoiser(bundle: Path) -> Denoiser:
+    _, weights = read_graph(bundle / "transformer/model.onnx")
+    denoiser = Denoiser(
+        Config(
+            latent_channels=len(weights["out.weight"]),
+            text_width=weights["text_embedding.0.weight"].shape[1],
+            widths=tuple(len(weights[f"{name}.weight"]) for name in ("stem", "down1", "down2")),
+            encoder_blocks=(depth(weights, "fine_in"), depth(weights, "middle_in")),
+            decoder_blocks=(depth(weights, "fine_out"), depth(weights, "middle_out")),
+            middle_blocks=depth(weights, "coarse"),
+            embedding=len(weights["sigma_embedding.0.weight"]),
+        )
+    )
+    fill(denoiser, weights)
+    return denoiser.eval()
+
+
+def fill(module: nn.Module, weights: Weights) -> None:
+    """Loads every parameter and buffer of the module; throws when one is missing or has another shape."""
+    names = module.state_dict().keys()
+    missing = sorted(names - weights.keys())
+    if missing:
+        raise ValueError(f"Expected the graph to hold every parameter, got none for {missing}. Bench a model of this family.")
+    module.load_state_dict({name: weights[name] for name in names})

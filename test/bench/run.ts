@@ -1,0 +1,82 @@
+// `npm run bench [-- NAME ...] [--json] [--model NAME] [--repeats N]`: ours against others, side by side, as ratios.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { availableParallelism, cpus, loadavg, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { readBundle } from '../../src/networks/bundle.js';
+import { eventLoop } from './event-loop.js';
+import { frames } from './frames.js';
+import { memory } from './memory.js';
+import { networks } from './networks.js';
+import { type Outcome, toJson, toTable } from './report.js';
+import type { Benchmark, Setting } from './result.js';
+import { startUp } from './start-up.js';
+import { TorchProcess } from './torch.js';
+
+/** Quick ones first. */
+const benchmarks: readonly Benchmark[] = [eventLoop, networks, frames, startUp, memory];
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    json: { type: 'boolean', default: false },
+    model: { type: 'string', default: 'reel-tiny' },
+    repeats: { type: 'string', default: '7' },
+  },
+});
+const names = benchmarks.map(({ name }) => name);
+const unknown = positionals.find((wanted) => !names.includes(wanted));
+const repeats = Number(values.repeats);
+if (unknown !== undefined) fail(`Expected benchmark to be one of ${names.join(', ')}, got ${unknown}.`);
+else if (!(Number.isInteger(repeats) && repeats >= 1))
+  fail(`Expected --repeats to be at least 1, got ${values.repeats}.`);
+else await main(benchmarks.filter(({ name }) => positionals.length === 0 || positionals.includes(name)));
+
+async function main(chosen: readonly Benchmark[]): Promise<void> {
+  const machine = {
+    cpu: cpus()[0]?.model ?? 'unknown',
+    threads: availableParallelism(),
+    memoryBytes: totalmem(),
+    node: process.version,
+    loadBefore: loadavg()[0] ?? 0,
+  };
+  const folder = await mkdtemp(join(tmpdir(), 'reelspace-bench-'));
+  const setting: Setting = {
+    model: values.model,
+    repeats,
+    threads: machine.threads,
+    folder,
+    startTorch: async () => TorchProcess.start((await readBundle(values.model)).path, machine.threads, folder),
+  };
+  const outcomes: Outcome[] = [];
+  try {
+    for (const benchmark of chosen) {
+      process.stderr.write(`${benchmark.name}\n`);
+      outcomes.push(await outcomeOf(benchmark, setting));
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+  if (values.json) {
+    console.log(JSON.stringify({ machine, model: values.model, repeats, benchmarks: outcomes.map(toJson) }, null, 2));
+  } else {
+    const { cpu, threads, node, loadBefore } = machine;
+    console.log(`${values.model} on ${cpu}, ${threads} threads, Node ${node}. Ratios: reelspace to the other.`);
+    if (loadBefore > threads / 4) console.log(`The machine was busy (load ${loadBefore.toFixed(1)}): trust no time.`);
+    console.log(`\n${toTable(outcomes)}`);
+  }
+  if (outcomes.some(({ error }) => error !== undefined)) process.exitCode = 1;
+}
+
+async function outcomeOf(benchmark: Benchmark, setting: Setting): Promise<Outcome> {
+  try {
+    return { name: benchmark.name, rows: await benchmark.run(setting) };
+  } catch (error) {
+    return { name: benchmark.name, rows: [], error: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function fail(message: string): void {
+  console.error(message);
+  process.exitCode = 2;
+}
