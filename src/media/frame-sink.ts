@@ -23,11 +23,6 @@ export class FrameSink extends Writable {
     this.#height = height;
   }
 
-  /** Bytes of a frame that was begun and not finished. */
-  get leftoverBytes(): number {
-    return this.#filled;
-  }
-
   /** Returns the next frame, owned by the caller, or undefined when the stream has ended. */
   async take(): Promise<Frame | undefined> {
     while (this.#ready.length === 0 && !this.#ended) {

@@ -59,7 +59,9 @@ export async function* readStillFrames(
 }
 
 async function openImage(path: string): Promise<OpenImage> {
-  const bytes = await readFile(path);
+  const bytes = await readFile(path).catch((error: unknown) => {
+    throw damaged(path, error);
+  });
   // No limit for the header, so that the error can name the size.
   const metadata = await sharp(bytes, { limitInputPixels: false })
     .metadata()
@@ -106,6 +108,7 @@ async function* decodePictures(image: OpenImage): AsyncGenerator<Frame, void, un
     const pages = Math.min(batch, total - first);
     // limitInputPixels counts the pictures of a batch together.
     const input = sharp(image.bytes, {
+      failOn: 'error', // cut-off files too, but not the oddities of cameras
       limitInputPixels: maxPixels * pages,
       ...(isStill ? {} : { page: first, pages }),
     });

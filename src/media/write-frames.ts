@@ -20,7 +20,7 @@ export interface VideoWriterOptions {
   /** Where in `audioFrom` the pictures begin. Default 0. */
   audioStartSeconds?: number | undefined;
   metadata?: OutputMetadata | undefined;
-  /** Constant rate factor: lower is better and larger. Default 16 for MP4 (of 51), 24 for WebM (of 63). */
+  /** Constant rate factor: 0 to 51, lower is better and larger. Default 16 for MP4, 24 for WebM. */
   crf?: number | undefined;
   signal?: AbortSignal | undefined;
 }

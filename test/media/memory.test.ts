@@ -4,10 +4,29 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { FrameSink } from '../../src/media/frame-sink.js';
 import { temporaryFolder, testClip } from './make-media.js';
 
 const folder = await temporaryFolder();
 const source = (name: string) => JSON.stringify(fileURLToPath(new URL(`../../src/media/${name}`, import.meta.url)));
+
+test('a sink takes bytes in any portions, and no more than it may hold until frames are taken', async () => {
+  const sink = new FrameSink(2, 1);
+  const bytes = Uint8Array.from({ length: 6 * 5 }, (_, at) => at);
+  let accepted = 0;
+  for (let at = 0; at < bytes.length; at += 3) sink.write(bytes.subarray(at, at + 3), () => accepted++);
+  sink.end();
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+  await settled();
+  assert.equal(accepted, 3, 'portions of three bytes before the second frame is whole');
+  for (let time = 0; time < 5; time++) {
+    const frame = await sink.take();
+    assert.deepEqual(frame, { width: 2, height: 1, data: bytes.slice(time * 6, time * 6 + 6) });
+    await settled();
+    assert.equal(accepted, Math.min(10, 5 + time * 2));
+  }
+  assert.equal(await sink.take(), undefined);
+});
 
 /** Returns the peak memory in MiB of a process that runs the script. */
 async function peakMemory(script: string): Promise<number> {

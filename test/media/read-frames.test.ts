@@ -303,10 +303,20 @@ test('the kind of a file is told from its bytes, not its name', async () => {
 
 test('names that mean something to ffmpeg are only names', async () => {
   const clip = await encode(steps(2), 5, file('plain.mkv'), ...lossless);
-  for (const name of ['-i.mkv', 'a:b.mkv', 'http:x.mkv', '100%03d.mkv', "quote'd [1],;.mkv", 'é 日本.mkv']) {
-    await rename(clip, file(name));
-    assert.equal((await readAll(file(name))).length, 2, name);
-    await rename(file(name), clip);
+  const before = process.cwd();
+  process.chdir(folder); // relative names are the dangerous ones
+  try {
+    for (const name of ['-i.mkv', 'a:b.mkv', 'http:x.mkv', '100%03d.mkv', "quote'd [1],;.mkv", 'é 日本.mkv']) {
+      await rename(clip, name);
+      assert.equal((await readAll(name)).length, 2, name);
+      await rename(name, clip);
+    }
+    for (const name of ['-y.mp4', 'http:x.mp4', "100% 'd [1],;.mp4"]) {
+      await writeAll(name, steps(3), { frameRate: 5, audioFrom: clip });
+      assert.equal((await readAll(file(name))).length, 3, name);
+    }
+  } finally {
+    process.chdir(before);
   }
   const image = await sharp(patchFrame(8).data, { raw: { width: 64, height: 8, channels: 3 } })
     .png()
