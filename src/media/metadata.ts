@@ -1,6 +1,5 @@
 // What an output says about its making: written into the file, and read back from it.
 import { readFile } from 'node:fs/promises';
-import sharp from 'sharp';
 import { expected, FfmpegError, InvalidOptionError, MediaError } from '../errors.js';
 import { runFfmpeg } from './command.js';
 import { readFailure } from './failures.js';
@@ -92,6 +91,7 @@ const xmpNames = { title: 'dc:title', comment: 'dc:description' } as const;
 
 async function readImageMetadata(path: string): Promise<Map<string, string>> {
   const bytes = await readFile(path);
+  const { default: sharp } = await import('sharp');
   const { xmpAsString = '' } = await sharp(bytes)
     .metadata()
     .catch((cause: unknown) => {

@@ -4,7 +4,6 @@ import { runFfmpeg } from './command.js';
 import { readFailure, tooLarge } from './failures.js';
 import { isWithinLimits, maxPixels } from './frame.js';
 import { detectMediaKind } from './media-kind.js';
-import { probeStill } from './still.js';
 
 /** What a media file holds. */
 export interface MediaInfo {
@@ -34,7 +33,9 @@ export interface MediaInfo {
 /** Returns what a media file holds. Throws MediaError when it can't be read or is larger than we take. */
 export async function probe(path: string, options: { signal?: AbortSignal | undefined } = {}): Promise<MediaInfo> {
   const kind = await detectMediaKind(path);
-  return kind === 'stream' ? probeStream(path, options.signal) : probeStill(path);
+  if (kind === 'stream') return probeStream(path, options.signal);
+  const { probeStill } = await import('./still.js'); // sharp takes long to load, and videos don't need it
+  return probeStill(path);
 }
 
 /** Returns ffmpeg's name of a file's first sound codec, or undefined when it is silent. Throws MediaError. */

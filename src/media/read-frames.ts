@@ -7,7 +7,6 @@ import { checkFrameRate, checkSize, type Frame, maxPixels } from './frame.js';
 import { FrameSink } from './frame-sink.js';
 import { detectMediaKind } from './media-kind.js';
 import { type MediaInfo, probe } from './probe.js';
-import { readStillFrames } from './still.js';
 
 /** How frames are read. */
 export interface ReadFramesOptions {
@@ -42,7 +41,9 @@ export async function* readFrames(
   const plan = planFit(info, options.width, options.height, options.fit ?? 'cover');
   checkSize(plan.frame.width, plan.frame.height);
   const isStream = (await detectMediaKind(path)) === 'stream';
-  const frames = isStream ? readStream(path, info, plan, options) : readStillFrames(path, plan, options);
+  const frames = isStream
+    ? readStream(path, info, plan, options)
+    : (await import('./still.js')).readStillFrames(path, plan, options);
   let isEmpty = true;
   for await (const frame of frames) {
     isEmpty = false;

@@ -4,7 +4,6 @@ import { basename, dirname, extname, resolve } from 'node:path';
 import { CancelledError, expected, InvalidOptionError, OutputError, throwIfCancelled } from '../errors.js';
 import { writeFailure } from './failures.js';
 import { checkFrameRate, checkSize, type Frame } from './frame.js';
-import { createImageTarget } from './image-target.js';
 import type { OutputMetadata } from './metadata.js';
 import { checkFrame } from './pixels.js';
 import { createStreamTarget, type StreamFormat } from './stream-target.js';
@@ -76,7 +75,7 @@ export async function createVideoWriter(path: string, options: VideoWriterOption
   await checkFolder(path);
   const target =
     streamFormat === undefined
-      ? await createImageTarget(path, options)
+      ? await (await import('./image-target.js')).createImageTarget(path, options)
       : await createStreamTarget(path, streamFormat, options);
   return new TargetWriter(path, options, target);
 }
