@@ -6,16 +6,19 @@ import { TorchRandom } from '../../src/tensor/random.js';
 import { axis, createTensor, slice, type Tensor } from '../../src/tensor/tensor.js';
 import { join } from '../networks/tiny-model.js';
 
-/** One step from noise to a clip: two passes of the network, guidance, and the step of the scheduler. */
-export interface DenoiseStep {
-  /** What PyTorch is given for it. */
+/** A network with its inputs, to be run as often as wanted. */
+export interface PreparedRun {
+  /** What PyTorch is given. */
   readonly inputs: Readonly<Record<string, Tensor>>;
-  /** Returns the clip's latents by our own code path. */
+  /** Returns the output by our own code path. */
   ours(): Promise<Tensor>;
 }
 
-/** Returns the step for a clip of the model's own size. Throws unless the model is sampled with flow matching. */
-export async function denoiseStep(model: Model): Promise<DenoiseStep> {
+/**
+ * Returns a run of one step from noise to a clip of the model's own size: two passes of the network, guidance, and the step
+ * of the scheduler. Throws unless the model is sampled by Euler's method for flow matching.
+ */
+export async function denoiseStep(model: Model): Promise<PreparedRun> {
   const { defaults, latent } = model.manifest;
   const frames = (defaults.numFrames - 1) / latent.temporalCompression + 1;
   const across = (length: number) => length / latent.spatialCompression;

@@ -14,7 +14,7 @@ const boundSeconds = 0.05;
 const [side, numFrames, frameRate] = [256, 25, 12];
 
 export const eventLoop: Benchmark = {
-  name: 'event-loop',
+  name: 'event loop',
   async run({ model: name, threads, repeats, folder }) {
     const clip = await testClip(join(folder, 'restyle.mp4'), {
       size: `${side}x${side}`,

@@ -17,29 +17,30 @@ const jobs: readonly { name: string; arguments: readonly string[] }[] = [
   },
 ];
 
-export const memory: Benchmark = {
-  name: 'memory',
+/** A benchmark for each job. */
+export const memory: readonly Benchmark[] = jobs.map((job) => ({
+  name: `memory of ${job.name}`,
   async run(setting) {
     if (!hasProc()) throw new Error(`The memory of ffmpeg ${needsProc}.`);
-    const clip = (seconds: number) =>
-      testClip(join(setting.folder, `${seconds}s.mp4`), { size, rate: frameRate, seconds });
-    const [short, long] = [await clip(shortSeconds), await clip(longSeconds)];
-    const rows = [];
-    for (const job of jobs) {
-      const peak = (input: string) => peakBytes([job.name, input, ...job.arguments], setting);
-      const theirs = [await peak(short), await peak(short), await peak(short)];
-      rows.push({
+    const [short, long] = [await clipOf(shortSeconds, setting), await clipOf(longSeconds, setting)];
+    const peak = (input: string) => peakBytes([job.name, input, ...job.arguments], setting);
+    const theirs = [await peak(short), await peak(short), await peak(short)];
+    return [
+      {
         name: `memory of ${job.name}, ${longSeconds} s of ${size} at ${frameRate} fps`,
         against: `${shortSeconds} s`,
-        unit: 'bytes' as const,
+        unit: 'bytes',
         ours: [await peak(long)],
         theirs,
         note: `highest sum of the resident memory of node and its ffmpegs, looked at every ${sampleMs} ms; shared pages count for each`,
-      });
-    }
-    return rows;
+      },
+    ];
   },
-};
+}));
+
+function clipOf(seconds: number, { folder }: Setting): Promise<string> {
+  return testClip(join(folder, `${seconds}s.mp4`), { size, rate: frameRate, seconds });
+}
 
 /** Returns the highest memory that a run of reelspace and its children held at one time. */
 async function peakBytes(arguments_: readonly string[], { model, folder }: Setting): Promise<number> {

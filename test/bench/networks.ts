@@ -3,19 +3,37 @@ import { loadModel } from '../../src/networks/load-model.js';
 import type { Model } from '../../src/networks/model.js';
 import { createTensor, type Tensor } from '../../src/tensor/tensor.js';
 import { join } from '../networks/tiny-model.js';
-import { denoiseStep } from './denoise-step.js';
+import { denoiseStep, type PreparedRun } from './denoise-step.js';
 import { type Benchmark, type Comparison, inTurns, type Setting, secondsOf } from './result.js';
 import type { TorchNetwork, TorchProcess } from './torch.js';
 
-/** One network, as both sides run it. */
+/** One network on the same inputs, by our own code path and in PyTorch. */
 interface Case {
+  /** Also what the benchmark is chosen by. */
   readonly name: string;
   readonly network: TorchNetwork;
-  /** What PyTorch is given. */
-  readonly inputs: Readonly<Record<string, Tensor>>;
-  /** Returns the output by our own code path. */
-  ours(): Promise<Tensor>;
+  prepare(model: Model): Promise<PreparedRun>;
 }
+
+const cases: readonly Case[] = [
+  {
+    name: 'VAE encode',
+    network: 'vae_encoder',
+    async prepare(model) {
+      const pixels = clipOf(model);
+      return { inputs: { pixels }, ours: () => join(model.encode(one(pixels))) };
+    },
+  },
+  {
+    name: 'VAE decode',
+    network: 'vae_decoder',
+    async prepare(model) {
+      const latents = await join(model.encode(one(clipOf(model))));
+      return { inputs: { latents }, ours: () => join(model.decode(one(latents))) };
+    },
+  },
+  { name: 'denoise step', network: 'denoise_step', prepare: denoiseStep },
+];
 
 /** How much PyTorch computes in bfloat16, and by how much its output may then differ (root mean square, as a share). */
 const precisions = [
@@ -23,16 +41,15 @@ const precisions = [
   { name: 'PyTorch bf16 autocast', bfloat16: true, tolerance: 0.1 },
 ] as const;
 
-export const networks: Benchmark = {
-  name: 'networks',
+/** A benchmark for each network. */
+export const networks: readonly Benchmark[] = cases.map((network) => ({
+  name: network.name,
   async run(setting) {
     const model = await loadModel(setting.model, { device: 'cpu', threads: setting.threads });
     try {
       const torch = await setting.startTorch();
       try {
-        const rows: Comparison[] = [];
-        for (const one of await cases(model)) rows.push(...(await compare(one, torch, setting)));
-        return rows;
+        return await compare(network, model, torch, setting);
       } finally {
         if (typeof torch !== 'string') await torch.close();
       }
@@ -40,15 +57,22 @@ export const networks: Benchmark = {
       await model.close();
     }
   },
-};
+}));
 
-async function compare(one: Case, torch: TorchProcess | string, { repeats }: Setting): Promise<Comparison[]> {
-  const { name, network, inputs } = one;
-  const output = await one.ours();
-  const ours = () => secondsOf(one.ours);
+async function compare(
+  { name, network, prepare }: Case,
+  model: Model,
+  torch: TorchProcess | string,
+  { repeats }: Setting,
+): Promise<Comparison[]> {
+  const { width, height, numFrames } = model.manifest.defaults;
+  const row = { name: `${name}, ${numFrames} frames of ${width}x${height}`, unit: 'seconds' } as const;
+  const { inputs, ours } = await prepare(model);
+  const output = await ours();
+  const timed = () => secondsOf(ours);
   if (typeof torch === 'string') {
-    const [seconds = []] = await inTurns(repeats, [ours]);
-    return [{ name, against: 'PyTorch', unit: 'seconds', ours: seconds, theirs: [], note: torch }];
+    const [seconds = []] = await inTurns(repeats, [timed]);
+    return [{ ...row, against: 'PyTorch', ours: seconds, theirs: [], note: torch }];
   }
   await torch.prepare(network, inputs);
   const notes: string[] = [];
@@ -57,14 +81,15 @@ async function compare(one: Case, torch: TorchProcess | string, { repeats }: Set
     if (!(difference <= tolerance)) {
       throw new Error(`Expected ${name} to differ from ${precision} by at most ${tolerance}, got ${difference}.`);
     }
-    notes.push(`PyTorch ${torch.version}, outputs differ by ${difference.toExponential(1)} of their root mean square`);
+    notes.push(
+      `PyTorch ${torch.version}, whose output differs by ${difference.toExponential(1)} of its root mean square`,
+    );
   }
   const theirs = precisions.map((precision) => () => torch.seconds(network, precision.bfloat16));
-  const [seconds = [], ...others] = await inTurns(repeats, [ours, ...theirs]);
+  const [seconds = [], ...others] = await inTurns(repeats, [timed, ...theirs]);
   return precisions.map((precision, index) => ({
-    name,
+    ...row,
     against: precision.name,
-    unit: 'seconds',
     ours: seconds,
     theirs: others[index] ?? [],
     note: notes[index],
@@ -82,33 +107,11 @@ function relativeDifference(a: Tensor, b: Tensor): number {
   return Math.sqrt(differences / squares);
 }
 
-async function cases(model: Model): Promise<Case[]> {
-  const { defaults } = model.manifest;
-  const { width, height, numFrames } = defaults;
-  const size = `${numFrames} frames of ${width}x${height}`;
-  const pixels = wavingPixels([1, 3, numFrames, height, width]);
-  const latents = await join(model.encode(one(pixels)));
-  return [
-    {
-      name: `VAE encode, ${size}`,
-      network: 'vae_encoder',
-      inputs: { pixels },
-      ours: () => join(model.encode(one(pixels))),
-    },
-    {
-      name: `VAE decode, ${size}`,
-      network: 'vae_decoder',
-      inputs: { latents },
-      ours: () => join(model.decode(one(latents))),
-    },
-    { name: `guided denoise step, ${size}`, network: 'denoise_step', ...(await denoiseStep(model)) },
-  ];
-}
-
-/** Returns a moving picture with detail at several scales, so that no part of the network has nothing to do. */
-function wavingPixels(shape: readonly number[]): Tensor {
-  const pixels = createTensor(shape);
-  const [, channels = 0, frames = 0, height = 0, width = 0] = shape;
+/** Returns pixels at the model's own size: a moving picture with detail at several scales, so that no part of the network has nothing to do. */
+function clipOf({ manifest }: Model): Tensor {
+  const { width, height, numFrames: frames } = manifest.defaults;
+  const channels = 3;
+  const pixels = createTensor([1, channels, frames, height, width]);
   let at = 0;
   for (let channel = 0; channel < channels; channel++) {
     for (let frame = 0; frame < frames; frame++) {

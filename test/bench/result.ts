@@ -8,7 +8,7 @@ export interface Comparison {
   readonly against: string;
   readonly unit: 'seconds' | 'bytes';
   readonly ours: readonly number[];
-  /** One for each of ours, or one for all; none when there is nothing to hold it against here. */
+  /** As many as ours when measured in the same rounds; none when there is nothing to hold it against here. */
   readonly theirs: readonly number[];
   /** How it was measured, or why something is missing. */
   readonly note?: string | undefined;
@@ -50,11 +50,18 @@ export function spreadOf(values: readonly number[]): Spread {
   return { median: (at(Math.floor(last / 2)) + at(Math.ceil(last / 2))) / 2, min: at(0), max: at(last) };
 }
 
-/** Returns how many times as much ours takes as theirs: the ratio of the medians, and the range over the repetitions. */
+/**
+ * Returns how many times as much ours takes as theirs: the ratio of the medians, and the range over the repetitions, each
+ * held against its partner in the same round, or against all where there are not as many.
+ */
 export function ratioOf({ ours, theirs }: Comparison): Spread | undefined {
-  const [first] = theirs;
-  if (first === undefined) return undefined;
-  const { min, max } = spreadOf(ours.map((value, index) => value / (theirs[index] ?? first)));
+  if (theirs.length === 0) return undefined;
+  const isPaired = ours.length === theirs.length;
+  const { min, max } = spreadOf(
+    ours.flatMap((value, round) =>
+      theirs.filter((_, other) => !isPaired || other === round).map((other) => value / other),
+    ),
+  );
   return { median: spreadOf(ours).median / spreadOf(theirs).median, min, max };
 }
 

@@ -9,7 +9,7 @@ import type { TorchProcess } from './torch.js';
 const interrupted = 130;
 
 export const startUp: Benchmark = {
-  name: 'start-up',
+  name: 'start',
   async run(setting) {
     const ours = () => secondsToFirstStep(setting);
     const row = { name: 'start of `reelspace generate` to its first denoise step', unit: 'seconds' } as const;
