@@ -13,7 +13,7 @@ const jobs: readonly { name: string; arguments: readonly string[] }[] = [
   { name: 'reconstruct', arguments: [] },
   {
     name: 'restyle',
-    arguments: ['a pencil sketch', '--steps', '3', '--strength', '0.7', '--guidance', '1', '--seed', '7'],
+    arguments: ['a pencil sketch', '--steps', '2', '--guidance', '1', '--seed', '7'],
   },
 ];
 
