@@ -11,6 +11,9 @@ import { type Benchmark, inTurns } from './result.js';
 /** What a server or a progress bar may be kept waiting, the project's own rule. */
 const boundSeconds = 0.05;
 
+/** Each takes seconds. */
+const mostRounds = 3;
+
 const [side, numFrames, frameRate] = [256, 25, 12];
 
 export const eventLoop: Benchmark = {
@@ -25,7 +28,7 @@ export const eventLoop: Benchmark = {
     try {
       const restyle = () => longestGap(() => restyleClip(model, clip, join(folder, 'restyled.mp4')));
       await restyle();
-      const [gaps = []] = await inTurns(repeats, [restyle]);
+      const [gaps = []] = await inTurns(Math.min(repeats, mostRounds), [restyle]);
       return [
         {
           name: `longest gap of the event loop in a restyle of ${numFrames} frames of ${side}x${side}`,
@@ -42,7 +45,7 @@ export const eventLoop: Benchmark = {
 };
 
 async function restyleClip(model: Model, input: string, output: string): Promise<void> {
-  const clip = await videoToVideo.run(model, { input, prompt: 'a pencil sketch', steps: 3, seed: 7 });
+  const clip = await videoToVideo.run(model, { input, prompt: 'a pencil sketch', steps: 2, guidanceScale: 1, seed: 7 });
   await saveClip(clip, output);
 }
 

@@ -9,7 +9,7 @@ import { testClip } from '../media/make-media.js';
 import { childrenOf, commandLine, cpuSeconds, hasProc, needsProc } from './process-tree.js';
 import { type Benchmark, type Comparison, inTurns, type Setting } from './result.js';
 
-const [width, height, frameRate, seconds] = [640, 360, 30, 20];
+const [width, height, frameRate, seconds] = [640, 360, 30, 10];
 const numFrames = frameRate * seconds;
 
 interface Cost {

@@ -21,7 +21,7 @@ const { values, positionals } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
     model: { type: 'string', default: 'reel-tiny' },
-    repeats: { type: 'string', default: '7' },
+    repeats: { type: 'string', default: '5' },
   },
 });
 const chosen = benchmarks.filter(
