@@ -1,4 +1,5 @@
 // What the fields of a manifest have to say to each other.
+import { posix } from 'node:path';
 import { bundleFiles } from './bundle-layout.js';
 import type { Manifest } from './manifest.js';
 
@@ -11,7 +12,9 @@ function rules(manifest: Manifest): readonly (readonly [problem: string, isKept:
   const { latent, defaults, window, graphs, files } = manifest;
   const { inputs, conditionMask } = graphs.denoiser;
   const listed = new Set(files.map(({ path }) => path));
-  const needed = [bundleFiles.schedulerConfig, bundleFiles.tokenizer, ...Object.values(graphs).map(({ path }) => path)];
+  const halves = [graphs.vaeEncoder, graphs.vaeDecoder];
+  const graphPaths = [...Object.values(graphs), ...halves.flatMap(({ first }) => first ?? [])].map(({ path }) => path);
+  const needed = [bundleFiles.schedulerConfig, bundleFiles.tokenizer, ...graphPaths];
   const unlisted = needed.find((path) => !listed.has(path));
   return [
     [`files: expected each path once`, listed.size === files.length],
@@ -22,8 +25,13 @@ function rules(manifest: Manifest): readonly (readonly [problem: string, isKept:
     ],
     [
       'states: expected each spatialDivisor to divide latent.sizeMultiple',
-      [...graphs.vaeEncoder.states, ...graphs.vaeDecoder.states].every(
-        ({ spatialDivisor }) => latent.sizeMultiple % spatialDivisor === 0,
+      halves.every(({ states }) => states.every(({ spatialDivisor }) => latent.sizeMultiple % spatialDivisor === 0)),
+    ],
+    [
+      'first.path: expected another file in the folder of path',
+      halves.every(
+        ({ path, first }) =>
+          first === undefined || (first.path !== path && posix.dirname(first.path) === posix.dirname(path)),
       ),
     ],
     [

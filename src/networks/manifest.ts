@@ -22,6 +22,13 @@ const stateSchema = z.object({
 /** A VAE graph that takes a clip chunk by chunk: inputs `state_in_<i>`, outputs `state_out_<i>`. */
 const streamingGraphSchema = z.object({
   path: relativePath,
+  /** Latent frames that one call takes at most; left out, any number. */
+  latentFrames: positiveInt.optional(),
+  /**
+   * The graph that a clip's first chunk goes through, where that is another one: it takes no states, gives those of the
+   * next call, and its first latent frame stands for one frame. Left out, the clip's first frame is repeated to fill one.
+   */
+  first: z.object({ path: relativePath, latentFrames: positiveInt }).optional(),
   states: z.array(stateSchema).max(512),
 });
 

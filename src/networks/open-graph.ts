@@ -5,8 +5,8 @@ import { type Bundle, verifyFiles } from './bundle.js';
 import { type GraphName, graphFiles } from './bundle-layout.js';
 import type { Manifest, StreamingGraph } from './manifest.js';
 import { openSession, type SessionOptions } from './open-session.js';
-import type { NetworkSession, TensorInfo } from './session.js';
-import { stateInput, stateOutput } from './worker-protocol.js';
+import type { GraphInfo, NetworkSession, TensorInfo } from './session.js';
+import { isStateName, stateInput, stateOutput } from './worker-protocol.js';
 
 /**
  * Returns the network of a bundle's graph, whose files have the SHA-256 of the manifest. Throws BundleError when they
@@ -15,19 +15,24 @@ import { stateInput, stateOutput } from './worker-protocol.js';
 export async function openGraph(bundle: Bundle, graph: GraphName, options: SessionOptions): Promise<NetworkSession> {
   const { manifest } = bundle;
   const path = join(bundle.path, manifest.graphs[graph].path);
+  const first = graph === 'vaeEncoder' || graph === 'vaeDecoder' ? manifest.graphs[graph].first : undefined;
+  const firstPath = first === undefined ? undefined : join(bundle.path, first.path);
   // Hashing costs less than loading and goes on beside it. Where both fail, the hash says why.
   const [verified, opened] = await Promise.allSettled([
     verifyFiles(bundle.path, graphFiles(manifest, graph)),
-    openSession(path, options),
+    openSession(path, { ...options, firstPath }),
   ]);
   if (opened.status === 'rejected') throw verified.status === 'rejected' ? verified.reason : opened.reason;
   const session = opened.value;
-  const { inputs, outputs } = signature(manifest, graph);
-  const problem = compare('input', inputs, session.inputs) ?? compare('output', outputs, session.outputs);
+  const wanted = signature(manifest, graph);
+  let problem = misfit(manifest, path, wanted, session);
+  if (firstPath !== undefined && session.first !== undefined) {
+    problem ??= misfit(manifest, firstPath, withoutStateInputs(wanted), session.first);
+  }
   if (verified.status === 'fulfilled' && problem === undefined) return session;
   await session.release();
   if (verified.status === 'rejected') throw verified.reason;
-  throw new BundleError(`${path} does not fit ${manifest.name}'s manifest: ${problem}. Export the bundle again.`);
+  throw new BundleError(`${problem}. Export the bundle again.`);
 }
 
 /** A tensor that a graph must have: an axis is a length, or undefined where any will do. */
@@ -78,6 +83,22 @@ function signature({ latent, graphs }: Manifest, graph: GraphName): Signature {
 
 function stateTensors(states: StreamingGraph['states'], nameOf: (index: number) => string): WantedTensor[] {
   return states.map(({ channels, frames }, index) => wanted(nameOf(index), [any, channels, frames, any, any]));
+}
+
+/** Returns the signature of the graph that starts a clip: it takes no states and gives all. */
+function withoutStateInputs({ inputs, outputs }: Signature): Signature {
+  return { inputs: inputs.filter(({ name }) => !isStateName(name)), outputs };
+}
+
+/** Returns how a graph differs from what the manifest says of it, or undefined when it does not. */
+function misfit(
+  { name }: Manifest,
+  path: string,
+  { inputs, outputs }: Signature,
+  graph: GraphInfo,
+): string | undefined {
+  const problem = compare('input', inputs, graph.inputs) ?? compare('output', outputs, graph.outputs);
+  return problem === undefined ? undefined : `${path} does not fit ${name}'s manifest: ${problem}`;
 }
 
 function compare(

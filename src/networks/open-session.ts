@@ -4,13 +4,15 @@ import { expected, NetworkError } from '../errors.js';
 import { sizeOf } from '../tensor/tensor.js';
 import { laneOf } from './lane.js';
 import type { Device } from './model.js';
-import type { NetworkSession, NetworkStream, NetworkTensor, RunOptions, TensorInfo } from './session.js';
+import type { GraphInfo, NetworkSession, NetworkStream, NetworkTensor, RunOptions, TensorInfo } from './session.js';
 import { joinHost, leaveHost, type WorkerHost } from './worker-host.js';
 import { isStateName, type NamedTensors, stateInput, type WorkerCalls } from './worker-protocol.js';
 
 /** Where and how a network runs. */
 export interface SessionOptions {
   readonly device: Device;
+  /** The graph for the first call of every stream, where that is another one. */
+  readonly firstPath?: string | undefined;
   /** CPU threads for one network. Default: one for each physical core. */
   readonly threads?: number | undefined;
 }
@@ -19,10 +21,13 @@ export interface SessionOptions {
  * Returns the network of an ONNX file, loaded. Throws BundleError when the file is no network that can be run, and
  * DeviceError when the device can't be used.
  */
-export async function openSession(path: string, { device, threads }: SessionOptions): Promise<NetworkSession> {
+export async function openSession(
+  path: string,
+  { device, firstPath, threads }: SessionOptions,
+): Promise<NetworkSession> {
   const host = joinHost(device);
   try {
-    return new WorkerSession(path, device, host, await host.call('open', { path, device, threads }));
+    return new WorkerSession(path, device, host, await host.call('open', { path, firstPath, device, threads }));
   } catch (error) {
     leaveHost(device, host);
     throw error;
@@ -32,6 +37,7 @@ export async function openSession(path: string, { device, threads }: SessionOpti
 class WorkerSession implements NetworkSession {
   readonly inputs: readonly TensorInfo[];
   readonly outputs: readonly TensorInfo[];
+  readonly first: GraphInfo | undefined;
   readonly #path: string;
   readonly #device: Device;
   readonly #host: WorkerHost;
@@ -45,15 +51,16 @@ class WorkerSession implements NetworkSession {
     this.#device = device;
     this.#host = host;
     this.#session = opened.session;
-    this.inputs = opened.inputs;
-    this.outputs = opened.outputs;
+    this.inputs = opened.graph.inputs;
+    this.outputs = opened.graph.outputs;
+    this.first = opened.first;
   }
 
   async run(feeds: NamedTensors, options: RunOptions = {}): Promise<Record<string, NetworkTensor>> {
     if (this.#stateInputs().length > 0) {
       throw new NetworkError(`${this.#path} hands states from one call to the next. Open a stream to run it.`);
     }
-    return this.#inTurn(options, () => this.#send(undefined, feeds, options));
+    return this.#inTurn(options, () => this.#send(undefined, this.inputs, feeds, options));
   }
 
   async openStream(stateShapes: readonly (readonly number[])[]): Promise<NetworkStream> {
@@ -68,12 +75,14 @@ class WorkerSession implements NetworkSession {
       assertShape(info, shape);
     }
     const stream = await this.#host.call('openStream', { session: this.#session, stateShapes });
+    let { inputs } = this.first ?? this;
     return new WorkerStream(
       this.#path,
       (feeds, options, { onTurn, onAnswer }) =>
         this.#inTurn(options, async () => {
           onTurn();
-          const answer = await this.#send(stream, feeds, options);
+          const answer = await this.#send(stream, inputs, feeds, options);
+          inputs = this.inputs;
           onAnswer();
           return answer;
         }),
@@ -114,10 +123,15 @@ class WorkerSession implements NetworkSession {
     }, options);
   }
 
-  async #send(stream: number | undefined, feeds: NamedTensors, { transfer }: RunOptions): Promise<NamedTensors> {
+  async #send(
+    stream: number | undefined,
+    inputs: readonly TensorInfo[],
+    feeds: NamedTensors,
+    { transfer }: RunOptions,
+  ): Promise<NamedTensors> {
     assertFeeds(
       this.#path,
-      this.inputs.filter(({ name }) => !isStateName(name)),
+      inputs.filter(({ name }) => !isStateName(name)),
       feeds,
     );
     // A view is cloned with the whole buffer behind it, so the copy is made here and the copy is given away.

@@ -5,16 +5,19 @@ import { axis, createTensor, slice, type Tensor } from '../tensor/tensor.js';
 export interface ChunkRule {
   /** Returns frames a chunk, at least 1. Called once, with the first piece. */
   chunkFrames(piece: Tensor): number;
+  /** Frames of the first chunk, where it has another length. */
+  readonly firstFrames?: number | undefined;
   /** Copies of the first frame put in front of it. */
   readonly leadingCopies: number;
   /** Throws when a piece [1, C, m, H, W] doesn't belong in this clip. */
   assertPiece(piece: Tensor, first: Tensor): void;
 }
 
-/** Yields chunks [1, C, n, H, W], all of one length but the last, which may be shorter; each is a new tensor. */
+/** Yields chunks [1, C, n, H, W], all as long as the rule says but the last, which may be shorter; each is a new tensor. */
 export async function* rechunk(pieces: AsyncIterable<Tensor>, rule: ChunkRule): AsyncGenerator<Tensor> {
   let first: Tensor | undefined;
   let chunkFrames = 0;
+  let room = 0;
   let chunk: Tensor | undefined;
   let filled = 0;
   for await (const piece of pieces) {
@@ -22,7 +25,10 @@ export async function* rechunk(pieces: AsyncIterable<Tensor>, rule: ChunkRule): 
     first ??= piece;
     rule.assertPiece(piece, first);
     const frames = piece.shape[axis.time] ?? 0;
-    if (isFirst) chunkFrames = rule.chunkFrames(piece);
+    if (isFirst) {
+      chunkFrames = rule.chunkFrames(piece);
+      room = rule.firstFrames ?? chunkFrames;
+    }
     // Negative positions stand for the copies of frame 0.
     let at = isFirst ? -rule.leadingCopies : 0;
     if (frames === 0) {
@@ -30,15 +36,16 @@ export async function* rechunk(pieces: AsyncIterable<Tensor>, rule: ChunkRule): 
       continue;
     }
     while (at < frames) {
-      chunk ??= createTensor(piece.shape.with(axis.time, chunkFrames));
-      const count = at < 0 ? 1 : Math.min(frames - at, chunkFrames - filled);
+      chunk ??= createTensor(piece.shape.with(axis.time, room));
+      const count = at < 0 ? 1 : Math.min(frames - at, room - filled);
       copyFrames(piece, Math.max(at, 0), chunk, filled, count);
       at += count;
       filled += count;
-      if (filled < chunkFrames) continue;
+      if (filled < room) continue;
       yield chunk;
       chunk = undefined;
       filled = 0;
+      room = chunkFrames;
     }
   }
   if (chunk !== undefined) yield slice(chunk, axis.time, 0, filled);

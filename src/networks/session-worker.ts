@@ -3,10 +3,11 @@ import { parentPort } from 'node:worker_threads';
 import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { sizeOf } from '../tensor/tensor.js';
 import { CallError, createOrtSession, describeTensors, runFailure } from './ort-session.js';
-import type { NetworkTensor } from './session.js';
+import type { GraphInfo, NetworkTensor } from './session.js';
 import {
   isStateName,
   type NamedTensors,
+  type SessionSpec,
   stateInput,
   stateOutput,
   type WorkerCall,
@@ -18,9 +19,14 @@ import {
 if (parentPort === null) throw new Error('session-worker runs in a worker thread only');
 const port = parentPort;
 
-interface OpenSession {
+interface OpenGraph {
   readonly path: string;
   readonly ort: InferenceSession;
+}
+
+interface OpenSession extends OpenGraph {
+  /** Runs the first call of every stream. */
+  readonly first: OpenGraph | undefined;
   readonly onGpu: boolean;
 }
 
@@ -30,6 +36,7 @@ interface OpenStream {
   states: Tensor[];
   /** On the CPU: where the next call writes its states, so that a long clip allocates none. */
   spare: Tensor[];
+  hasRun: boolean;
 }
 
 const sessions = new Map<number, OpenSession>();
@@ -44,10 +51,17 @@ function found<T>(map: ReadonlyMap<number, T>, id: number): T {
 
 const handlers: { [K in WorkerCall]: (request: WorkerCalls[K]['request']) => Promise<WorkerCalls[K]['reply']> } = {
   async open(spec) {
-    const ort = await createOrtSession(spec);
+    const graph = await openGraph(spec, spec.path);
+    let first: OpenGraph | undefined;
+    try {
+      if (spec.firstPath !== undefined) first = await openGraph(spec, spec.firstPath);
+    } catch (error) {
+      await graph.ort.release();
+      throw error;
+    }
     const id = ++lastId;
-    sessions.set(id, { path: spec.path, ort, onGpu: spec.device === 'webgpu' });
-    return { session: id, inputs: describeTensors(ort.inputMetadata), outputs: describeTensors(ort.outputMetadata) };
+    sessions.set(id, { ...graph, first, onGpu: spec.device === 'webgpu' });
+    return { session: id, graph: describe(graph), first: first === undefined ? undefined : describe(first) };
   },
 
   async run({ session: id, stream: streamId, feeds }) {
@@ -57,10 +71,11 @@ const handlers: { [K in WorkerCall]: (request: WorkerCalls[K]['request']) => Pro
     for (const [name, { type, data, shape }] of Object.entries(feeds)) {
       inputs[name] = type === 'float32' ? new Tensor(type, data, shape) : new Tensor(type, data, shape);
     }
+    const graph = stream === undefined ? session : nextGraph(stream);
     try {
       return answers(await (stream === undefined ? session.ort.run(inputs) : runStream(stream, inputs)));
     } catch (error) {
-      throw new CallError('run', runFailure(session.path, error));
+      throw new CallError('run', runFailure(graph.path, error));
     }
   },
 
@@ -68,7 +83,7 @@ const handlers: { [K in WorkerCall]: (request: WorkerCalls[K]['request']) => Pro
     const session = found(sessions, id);
     const streamId = ++lastId;
     const zeros = () => stateShapes.map((shape) => new Tensor('float32', new Float32Array(sizeOf(shape)), shape));
-    streams.set(streamId, { session, states: zeros(), spare: session.onGpu ? [] : zeros() });
+    streams.set(streamId, { session, states: zeros(), spare: session.onGpu ? [] : zeros(), hasRun: false });
     return streamId;
   },
 
@@ -86,20 +101,38 @@ const handlers: { [K in WorkerCall]: (request: WorkerCalls[K]['request']) => Pro
       streams.delete(streamId);
     }
     sessions.delete(id);
+    await session.first?.ort.release();
     await session.ort.release();
     return undefined;
   },
 };
 
+async function openGraph(spec: SessionSpec, path: string): Promise<OpenGraph> {
+  return { path, ort: await createOrtSession({ ...spec, path }) };
+}
+
+function describe({ ort }: OpenGraph): GraphInfo {
+  return { inputs: describeTensors(ort.inputMetadata), outputs: describeTensors(ort.outputMetadata) };
+}
+
+/** Returns the graph that a stream's next call runs. */
+function nextGraph({ session, hasRun }: OpenStream): OpenGraph {
+  return hasRun ? session : (session.first ?? session);
+}
+
 async function runStream(stream: OpenStream, feeds: Record<string, Tensor>): Promise<InferenceSession.ReturnType> {
-  const { ort, onGpu } = stream.session;
-  for (const [index, state] of stream.states.entries()) feeds[stateInput(index)] = state;
-  if (onGpu) {
+  const graph = nextGraph(stream);
+  const { ort } = graph;
+  if (graph !== stream.session.first) {
+    for (const [index, state] of stream.states.entries()) feeds[stateInput(index)] = state;
+  }
+  if (stream.session.onGpu) {
     // The session was opened with its state outputs kept on the device; a failed call leaves the states as they were.
     const results = await ort.run(feeds);
     const next = stream.states.map((_, index) => results[stateOutput(index)] as Tensor);
     disposeAll(stream.states);
     stream.states = next;
+    stream.hasRun = true;
     return results;
   }
   const fetches: Record<string, Tensor | null> = {};
@@ -107,6 +140,7 @@ async function runStream(stream: OpenStream, feeds: Record<string, Tensor>): Pro
   for (const [index, state] of stream.spare.entries()) fetches[stateOutput(index)] = state;
   const results = await ort.run(feeds, fetches);
   [stream.states, stream.spare] = [stream.spare, stream.states];
+  stream.hasRun = true;
   return results;
 }
 

@@ -22,10 +22,16 @@ export interface RunOptions {
   transfer?: boolean | undefined;
 }
 
-/** A loaded network. */
-export interface NetworkSession {
+/** What a graph takes and gives. */
+export interface GraphInfo {
   readonly inputs: readonly TensorInfo[];
   readonly outputs: readonly TensorInfo[];
+}
+
+/** A loaded network. */
+export interface NetworkSession extends GraphInfo {
+  /** The graph that runs the first call of every stream, where that is another one; it takes no states. */
+  readonly first: GraphInfo | undefined;
   /** Returns all outputs; the caller owns their buffers. Throws NetworkError when the graph fails. */
   run(feeds: Readonly<Record<string, NetworkTensor>>, options?: RunOptions): Promise<Record<string, NetworkTensor>>;
   /** Returns a stream whose states (`state_in_<i>` fed from `state_out_<i>`) start at zero and never leave the device. */

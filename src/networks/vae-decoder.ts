@@ -46,10 +46,12 @@ async function* decodeInTurn(
   opening.catch(() => {});
   const chunks = rechunk(latents, {
     leadingCopies: 0,
+    firstFrames: graph.first?.latentFrames,
     assertPiece: (piece, first) => assertClipPiece(manifest, places.latents, piece, first),
     chunkFrames: ({ shape }) =>
       latentFramesPerCall(
         manifest,
+        graph,
         (shape[axis.height] ?? 0) * spatialCompression,
         (shape[axis.width] ?? 0) * spatialCompression,
       ),
@@ -59,7 +61,7 @@ async function* decodeInTurn(
     for await (const chunk of chunks) {
       const height = lengthOf(chunk, axis.height) * spatialCompression;
       const width = lengthOf(chunk, axis.width) * spatialCompression;
-      const isFirst = stream === undefined;
+      const hasCopies = stream === undefined && graph.first === undefined;
       stream ??= await VaeStream.open(
         { session: await opening, graph, input: places.latents, output: places.pixels },
         tileLayout(manifest, graph, height, width, tileSize),
@@ -67,7 +69,7 @@ async function* decodeInTurn(
       );
       const pixels = await stream.run(chunk);
       // The encoder was fed copies of the first frame; here they come back.
-      yield isFirst ? slice(pixels, axis.time, temporalCompression - 1, lengthOf(pixels, axis.time)) : pixels;
+      yield hasCopies ? slice(pixels, axis.time, temporalCompression - 1, lengthOf(pixels, axis.time)) : pixels;
     }
     if (stream === undefined) throw new InvalidOptionError(expected('latents', 'at least one frame long', 'no frames'));
   } finally {

@@ -12,8 +12,9 @@ import { tensorPlaces, VaeStream } from './vae-stream.js';
 
 /**
  * Yields the latents [1, C, n, h, w] of a clip whose pixels [1, 3, m, H, W] come in pieces of any length, read one chunk
- * ahead. The first frame is fed as often as a latent frame holds frames, so T = 1 + k·temporalCompression frames give
- * k + 1 latent frames. Throws InvalidOptionError for another number of frames, or sizes that the model can't take.
+ * ahead. T = 1 + k·temporalCompression frames give k + 1 latent frames: the first frame is fed as often as a latent frame
+ * holds frames, unless the model has a graph of its own for it. Throws InvalidOptionError for another number of frames,
+ * or sizes that the model can't take.
  */
 export async function* encodePixels(
   open: () => Promise<NetworkSession>,
@@ -24,22 +25,26 @@ export async function* encodePixels(
   const places = tensorPlaces(manifest);
   const graph = manifest.graphs.vaeEncoder;
   const perLatent = manifest.latent.temporalCompression;
+  /** Frames that the first latent frame lacks. */
+  const lacking = perLatent - 1;
+  const { first } = graph;
   // The network loads while the first frames are read.
   const opening = open();
   opening.catch(() => {});
   const chunks = rechunk(pixels, {
-    leadingCopies: perLatent - 1,
+    leadingCopies: first === undefined ? lacking : 0,
+    firstFrames: first === undefined ? undefined : perLatent * first.latentFrames - lacking,
     assertPiece: (piece, first) => assertClipPiece(manifest, places.pixels, piece, first),
     chunkFrames: ({ shape }) =>
-      perLatent * latentFramesPerCall(manifest, shape[axis.height] ?? 0, shape[axis.width] ?? 0),
+      perLatent * latentFramesPerCall(manifest, graph, shape[axis.height] ?? 0, shape[axis.width] ?? 0),
   });
   let stream: VaeStream | undefined;
-  let numFrames = 1 - perLatent;
+  let numFrames = 0;
   try {
     for await (const chunk of readAhead(chunks)) {
       const [, , frames = 0, height = 0, width = 0] = chunk.shape;
-      numFrames += frames;
-      if (frames % perLatent !== 0) throw wrongFrameCount(numFrames, perLatent);
+      numFrames += stream === undefined && first === undefined ? frames - lacking : frames;
+      if ((numFrames + lacking) % perLatent !== 0) throw wrongFrameCount(numFrames, perLatent);
       stream ??= await VaeStream.open(
         { session: await opening, graph, input: places.pixels, output: places.latents },
         tileLayout(manifest, graph, height, width, tileSize),

@@ -22,10 +22,15 @@ export interface TileLayout {
 const pixelsPerCall = 2 ** 20;
 const mostLatentFrames = 4;
 
-/** Returns how many latent frames one call takes. Depends on nothing but the frame's size, so that results do not either. */
-export function latentFramesPerCall({ latent }: Manifest, height: number, width: number): number {
+/** Returns how many latent frames one call takes. Depends on model and frame size alone, so that results do not either. */
+export function latentFramesPerCall(
+  { latent }: Manifest,
+  { latentFrames = mostLatentFrames }: StreamingGraph,
+  height: number,
+  width: number,
+): number {
   const frames = Math.floor(pixelsPerCall / (height * width * latent.temporalCompression));
-  return Math.min(Math.max(frames, 1), mostLatentFrames);
+  return Math.min(Math.max(frames, 1), latentFrames, mostLatentFrames);
 }
 
 /**

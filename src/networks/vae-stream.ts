@@ -49,11 +49,15 @@ export class VaeStream {
   readonly #half: VaeHalf;
   readonly #tiles: readonly Tile[];
   readonly #options: CallOptions;
+  /** Frames that the next chunk's latent frames lack to stand for as many as later ones. */
+  #lacking: number;
 
   private constructor(half: VaeHalf, tiles: readonly Tile[], options: CallOptions) {
     this.#half = half;
     this.#tiles = tiles;
     this.#options = options;
+    const perLatent = Math.max(half.input.temporalCompression, half.output.temporalCompression);
+    this.#lacking = half.graph.first === undefined ? 0 : perLatent - 1;
   }
 
   /** Returns a stream for frames of that layout, its states at zero. */
@@ -90,10 +94,15 @@ export class VaeStream {
   /** Returns the other side of a chunk [1, C, n, H, W], whose buffer is given away. */
   async run(chunk: Tensor): Promise<Tensor> {
     const { input, output } = this.#half;
-    const frames = ((chunk.shape[axis.time] ?? 0) * input.temporalCompression) / output.temporalCompression;
+    const taken = chunk.shape[axis.time] ?? 0;
+    const frames =
+      input.name === 'pixels'
+        ? (taken + this.#lacking) / output.temporalCompression
+        : taken * input.temporalCompression - this.#lacking;
     const across = (index: number) =>
       ((chunk.shape[index] ?? 0) * input.spatialCompression) / output.spatialCompression;
     const shape = [1, output.channels, frames, across(axis.height), across(axis.width)];
+    this.#lacking = 0;
     let joined: Tensor | undefined;
     for (const tile of this.#tiles) {
       if (tile.crop === undefined) return this.#runTile(tile, chunk, shape);

@@ -1,6 +1,6 @@
 // What the main thread and a network worker say to each other.
 import type { Device } from './model.js';
-import type { NetworkTensor, TensorInfo } from './session.js';
+import type { GraphInfo, NetworkTensor } from './session.js';
 
 /** Tensors by the names of a graph's inputs or outputs. */
 export type NamedTensors = Readonly<Record<string, NetworkTensor>>;
@@ -8,6 +8,8 @@ export type NamedTensors = Readonly<Record<string, NetworkTensor>>;
 /** What a session is opened with. */
 export interface SessionSpec {
   readonly path: string;
+  /** The graph for the first call of every stream, or undefined when it is the same. */
+  readonly firstPath: string | undefined;
   readonly device: Device;
   /** Threads for one network, or undefined for as many as there are physical cores. */
   readonly threads: number | undefined;
@@ -17,7 +19,7 @@ export interface SessionSpec {
 export interface WorkerCalls {
   open: {
     request: SessionSpec;
-    reply: { session: number; inputs: readonly TensorInfo[]; outputs: readonly TensorInfo[] };
+    reply: { session: number; graph: GraphInfo; first: GraphInfo | undefined };
   };
   run: { request: { session: number; stream: number | undefined; feeds: NamedTensors }; reply: NamedTensors };
   openStream: { request: { session: number; stateShapes: readonly (readonly number[])[] }; reply: number };
