@@ -1,0 +1,85 @@
+"""Lays out a bundle: graphs that were held against PyTorch, the files that every bundle has, and the manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .errors import ExportError
+from .graph import Graph, compare, write_graph
+from .pipeline_folder import INDEX, PipelineFolder
+
+FORMAT_VERSION = 1
+
+# Share of the largest value, or of 1 where all are smaller, by which onnxruntime may differ from PyTorch in float32.
+LARGEST_DIFFERENCE = 1e-4
+
+
+class BundleWriter:
+    """A bundle on its way into a folder."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def add_graph(self, path: str, graph: Graph) -> None:
+        """Writes a graph and prints how far it is from PyTorch. Raises ExportError when that is too far."""
+        place = self.folder / path
+        write_graph(graph, place)
+        difference = compare(graph, place)
+        print(
+            f"{path}: {place.stat().st_size / 1e6:.1f} MB, at most {difference.absolute:.1e} from PyTorch "
+            f"in values up to {difference.largest_value:.2g}",
+            flush=True,
+        )
+        # Written so that a difference that is no number fails too.
+        if not difference.relative <= LARGEST_DIFFERENCE:
+            raise ExportError(
+                f"Expected {path} in onnxruntime to be within {LARGEST_DIFFERENCE} of PyTorch, got {difference.relative:.1e}. "
+                "No bundle was written."
+            )
+
+    def add_json(self, path: str, content: dict[str, Any]) -> None:
+        place = self.folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def add_copy(self, source: Path, path: str) -> None:
+        place = self.folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, place)
+
+    def finish(self, manifest: dict[str, Any]) -> None:
+        """Writes the manifest, with every file that lies in the folder."""
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        self.add_json(
+            "reelspace.json", {"formatVersion": FORMAT_VERSION, **manifest, "files": [describe(self.folder, path) for path in files]}
+        )
+
+
+def describe(folder: Path, path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"path": path.relative_to(folder).as_posix(), "sizeBytes": path.stat().st_size, "sha256": digest}
+
+
+def add_shared_files(bundle: BundleWriter, folder: PipelineFolder) -> None:
+    """Copies what is taken over as it is."""
+    bundle.add_copy(folder.path / INDEX, INDEX)
+    config = folder.path / "scheduler" / "scheduler_config.json"
+    if not config.is_file():
+        raise ExportError(f"Expected {config} to be there. Get the whole pipeline again.")
+    bundle.add_copy(config, "scheduler/scheduler_config.json")
+
+
+def license_of(folder: PipelineFolder) -> str | None:
+    """The licence that the front matter of a model card names, or None."""
+    card = folder.path / "README.md"
+    if not card.is_file():
+        return None
+    front = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
+    found = re.search(r"^license:\s*(\S+)\s*$", front.group(1), re.MULTILINE) if front else None
+    return found.group(1) if found else None

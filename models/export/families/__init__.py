@@ -1,0 +1,15 @@
+"""One module a family: what its pipeline is made of, and how its parts meet the runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..bundle import BundleWriter
+from ..pipeline_folder import PipelineFolder
+from . import wan
+
+# By the class in model_index.json: writes graphs and tokenizer, and returns what the manifest says of this model.
+EXPORTERS: dict[str, Callable[[PipelineFolder, BundleWriter], dict[str, Any]]] = {
+    "WanPipeline": wan.export_text_to_video,
+}

@@ -1,0 +1,1 @@
+"""Random pipelines of the official classes at toy widths, and the clips that diffusers makes with them."""

@@ -1,0 +1,112 @@
+"""A Wan 2.1 pipeline at toy widths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel, WanVideoToVideoPipeline
+from PIL import Image
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
+
+from .goldens import Goldens, moving_clip, write_video
+from .random_weights import randomise
+
+COMPONENTS = ("tokenizer", "text_encoder", "transformer", "vae", "scheduler")
+LATENT_CHANNELS = 4
+TEXT_WIDTH = 16
+
+SIZE = {"width": 32, "height": 48}
+# reelspace's options, and what diffusers calls them.
+NAMES = {
+    "prompt": "prompt", "negativePrompt": "negative_prompt", "width": "width", "height": "height", "numFrames": "num_frames",
+    "steps": "num_inference_steps", "guidanceScale": "guidance_scale", "strength": "strength",
+}  # fmt: skip
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """A unigram tokenizer like T5's: pieces of words, a letter at worst, and </s> at the end."""
+    words = ["▁a", "▁the", "▁cat", "▁dog", "▁on", "▁beach", "▁runs", "▁red", "▁fox", "▁blurry", "ing", "s", "▁in", "▁snow"]
+    letters = ["▁", *"abcdefghijklmnopqrstuvwxyz.,"]
+    # Scores are logarithms of how common a piece is.
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0), *((w, -3.0 - n / 10) for n, w in enumerate(words))]
+    pieces += [(letter, -8.0 - n / 10) for n, letter in enumerate(letters) if letter not in words]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+
+
+def make_pipeline() -> WanPipeline:
+    tokenizer = make_tokenizer()
+    text_encoder = UMT5EncoderModel(
+        UMT5Config(
+            vocab_size=len(tokenizer), d_model=TEXT_WIDTH, d_kv=8, d_ff=24, num_layers=2, num_heads=2,
+            relative_attention_num_buckets=8, relative_attention_max_distance=20,
+        )
+    )  # fmt: skip
+    transformer = WanTransformer3DModel(
+        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS, text_dim=TEXT_WIDTH, freq_dim=16, ffn_dim=32, num_layers=2, rope_max_seq_len=32,
+    )  # fmt: skip
+    vae = AutoencoderKLWan(
+        base_dim=4, z_dim=LATENT_CHANNELS, num_res_blocks=1,
+        latents_mean=[-0.7, 0.4, 0.1, -0.2], latents_std=[2.8, 1.4, 0.7, 1.1],
+    )  # fmt: skip
+    return WanPipeline(
+        tokenizer=tokenizer,
+        text_encoder=randomise(text_encoder, 1),
+        transformer=randomise(transformer, 2),
+        vae=randomise(vae, 3),
+        scheduler=UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0),
+    )
+
+
+def save_pipeline(folder: Path) -> WanPipeline:
+    """Writes the folder as diffusers lays it out, with a model card, and returns the pipeline that it holds."""
+    torch.set_num_threads(1)
+    pipeline = make_pipeline()
+    pipeline.save_pretrained(folder)
+    (folder / "README.md").write_text("---\nlicense: mit\n---\nRandom weights at toy widths, for tests.\n")
+    return WanPipeline.from_pretrained(folder)
+
+
+def write_goldens(pipeline: WanPipeline, path: Path) -> None:
+    """Writes what diffusers makes with the pipeline, and beside it the clip that some of it starts from."""
+    pipeline.set_progress_bar_config(disable=True)
+    restyling = WanVideoToVideoPipeline(**{name: pipeline.components[name] for name in COMPONENTS})
+    restyling.set_progress_bar_config(disable=True)
+    source = moving_clip(9, SIZE["height"], SIZE["width"])
+    source_path = path.with_suffix(".mkv")
+    write_video(source, source_path, 8)
+    pictures = [Image.fromarray(frame) for frame in ((source[0].permute(1, 2, 3, 0) + 1) * 127.5).round().byte().numpy()]
+    goldens = Goldens()
+
+    def add(name: str, prompt: str, **options) -> None:
+        """`options` are those of reelspace, beyond what all cases share."""
+        options = {"prompt": prompt, **SIZE, "steps": 4, "seed": 7, "guidanceScale": 5, **options}
+        asked = {ours: options[theirs] for theirs, ours in NAMES.items() if theirs in options}
+        run = pipeline
+        if "input" in options:
+            run, asked["video"] = restyling, pictures
+        # What is asked of both is all that there is; the rest is diffusers' defaults.
+        results = [
+            run(**asked, generator=torch.Generator().manual_seed(options["seed"]), max_sequence_length=512, output_type=kind).frames
+            for kind in ("latent", "np")
+        ]
+        goldens.add_run(name, "restyle" if "input" in options else "generate", options, results[0], results[1][0])
+
+    add("generate", "a cat on the beach", numFrames=9)
+    add("generate-unguided", "a red fox", numFrames=9, guidanceScale=1)
+    add("generate-negative", "  the dog\nruns   in snow ", numFrames=9, negativePrompt="blurry", guidanceScale=3)
+    add("generate-still", "a red fox", numFrames=1, width=64, height=16)
+    add("restyle", "a red fox in the snow", input=source_path.name, strength=0.6)
+
+    vae = pipeline.vae
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1, 1) for values in (vae.config.latents_mean, vae.config.latents_std))
+    clip = moving_clip(13, 32, 48)
+    latents = vae.encode(clip).latent_dist.mode()
+    goldens.add_vae(clip, (latents - mean) / std, vae.decode(latents).sample)
+    goldens.save(path)

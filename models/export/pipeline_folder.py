@@ -1,0 +1,67 @@
+"""Reads a pipeline folder as diffusers saves it: model_index.json and one folder a component."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+
+from .errors import ExportError
+
+INDEX = "model_index.json"
+LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
+
+
+@dataclass(frozen=True)
+class PipelineFolder:
+    path: Path
+    index: dict[str, Any]
+
+    @property
+    def class_name(self) -> str:
+        return str(self.index.get("_class_name"))
+
+    def has(self, component: str) -> bool:
+        """Whether the pipeline has that component; an optional one that is left out is [null, null] in the index."""
+        entry = self.index.get(component)
+        return isinstance(entry, list) and len(entry) == 2 and entry[1] is not None
+
+    def require(self, components: tuple[str, ...]) -> None:
+        """Raises ExportError that names every component that the index or the folder lacks."""
+        missing = [name for name in components if not (self.has(name) and (self.path / name).is_dir())]
+        if missing:
+            raise ExportError(
+                f"Expected {self.path} to hold the components {', '.join(components)} of a {self.class_name}, but it lacks "
+                f"{', '.join(missing)}. Get the whole pipeline again."
+            )
+
+    def load(self, component: str, kind: type) -> Any:
+        """The component in float32, ready to run; `kind` is its class or a base of it."""
+        library, name = self.index[component]
+        loaded_class = getattr(LIBRARIES.get(library), name, None)
+        if loaded_class is None or not issubclass(loaded_class, kind):
+            raise ExportError(f"Expected {component} of {self.path} to be a {kind.__name__}, got {library}.{name}.")
+        try:
+            loaded = loaded_class.from_pretrained(self.path / component, torch_dtype=torch.float32)
+        except (OSError, ValueError, RuntimeError) as cause:
+            raise ExportError(f"Expected {self.path / component} to load as a {name}, but: {cause}") from cause
+        return loaded.eval().requires_grad_(False) if isinstance(loaded, torch.nn.Module) else loaded
+
+
+def read_pipeline_folder(path: Path) -> PipelineFolder:
+    """Raises ExportError when the folder holds no pipeline of diffusers."""
+    index_path = path / INDEX
+    if not index_path.is_file():
+        raise ExportError(f"Expected {path} to be a pipeline folder of diffusers, with a {INDEX}, but it has none.")
+    try:
+        index = json.loads(index_path.read_text())
+    except ValueError as cause:
+        raise ExportError(f"Expected {index_path} to be JSON, but: {cause}.") from cause
+    if not isinstance(index, dict):
+        raise ExportError(f"Expected {index_path} to be a JSON object, got a {type(index).__name__}.")
+    return PipelineFolder(path, index)

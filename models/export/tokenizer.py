@@ -1,0 +1,31 @@
+"""Writes a tokenizer as the runtime reads it: tokenizer.json with the prompt's clean-up inside, and the padding token."""
+
+from __future__ import annotations
+
+import json
+
+from tokenizers import Regex, Tokenizer, normalizers
+from transformers import AutoTokenizer
+
+from .bundle import BundleWriter
+from .errors import ExportError
+from .pipeline_folder import PipelineFolder
+
+
+def add_tokenizer(bundle: BundleWriter, folder: PipelineFolder, component: str = "tokenizer", collapse_spaces: bool = False) -> None:
+    """`collapse_spaces` makes every run of white space one space, and none at the ends, as some pipelines do with prompts."""
+    place = folder.path / component
+    try:
+        loaded = AutoTokenizer.from_pretrained(place)
+        tokenizer = Tokenizer.from_str(loaded.backend_tokenizer.to_str())
+    except (OSError, ValueError, AttributeError) as cause:
+        raise ExportError(f"Expected {place} to hold a tokenizer with its vocabulary, but: {cause}") from cause
+    if loaded.pad_token is None:
+        raise ExportError(f"Expected {place} to name a padding token, but it has none.")
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    if collapse_spaces:
+        clean = [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+        tokenizer.normalizer = normalizers.Sequence([*clean, *([] if tokenizer.normalizer is None else [tokenizer.normalizer])])
+    bundle.add_json("tokenizer/tokenizer.json", json.loads(tokenizer.to_str()))
+    bundle.add_json("tokenizer/tokenizer_config.json", {"pad_token": loaded.pad_token})

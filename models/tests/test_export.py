@@ -1,0 +1,167 @@
+"""The exporter: what it refuses, what its graphs keep, and that it tells a graph that differs. python -m pytest tests/test_export.py"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+
+from export.__main__ import export_pipeline, main
+from export.bundle import BundleWriter, license_of
+from export.errors import ExportError
+from export.graph import Difference, Graph, compare, write_graph
+from export.pipeline_folder import read_pipeline_folder
+
+torch.set_num_threads(1)
+
+
+def write_index(folder: Path, **index) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+WAN = {
+    "_class_name": "WanPipeline",
+    "scheduler": ["diffusers", "UniPCMultistepScheduler"],
+    "text_encoder": ["transformers", "UMT5EncoderModel"],
+    "tokenizer": ["transformers", "T5TokenizerFast"],
+    "transformer": ["diffusers", "WanTransformer3DModel"],
+    "transformer_2": [None, None],
+    "vae": ["diffusers", "AutoencoderKLWan"],
+}
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(list(arguments)) == 1
+    return capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_pipeline_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "out")
+    assert "with a model_index.json" in refusal(capsys, "--pipeline", str(tmp_path), "--out", out)
+    (tmp_path / "model_index.json").write_text("{")
+    assert "to be JSON" in refusal(capsys, "--pipeline", str(tmp_path), "--out", out)
+    (tmp_path / "model_index.json").write_text("[]")
+    assert "a JSON object, got a list" in refusal(capsys, "--pipeline", str(tmp_path), "--out", out)
+
+
+def test_an_unknown_class_lists_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_index(tmp_path / "p", _class_name="ShapEPipeline")
+    error = refusal(capsys, "--pipeline", str(tmp_path / "p"), "--out", str(tmp_path / "out"))
+    assert "WanPipeline" in error and "got ShapEPipeline" in error
+
+
+def test_missing_components_are_named_and_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_index(tmp_path / "p", **WAN)
+    for present in ("scheduler", "tokenizer", "transformer"):
+        (folder / present).mkdir()
+    (folder / "scheduler/scheduler_config.json").write_text("{}")
+    error = refusal(capsys, "--pipeline", str(folder), "--out", str(tmp_path / "out/model"), "--license", "mit")
+    assert "it lacks text_encoder, vae." in error
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_the_family_does_not_cover_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_index(tmp_path / "p", **{**WAN, "transformer_2": ["diffusers", "WanTransformer3DModel"]})
+    for present in ("scheduler", "tokenizer", "transformer", "text_encoder", "vae"):
+        (folder / present).mkdir()
+    (folder / "scheduler/scheduler_config.json").write_text("{}")
+    assert "with one transformer" in refusal(capsys, "--pipeline", str(folder), "--out", str(tmp_path / "out"), "--license", "mit")
+
+
+def test_the_bundle_needs_a_name_a_place_and_a_licence(tmp_path: Path) -> None:
+    folder = write_index(tmp_path / "p", **WAN)
+    with pytest.raises(ExportError, match="not to exist"):
+        export_pipeline(folder, tmp_path)
+    with pytest.raises(ExportError, match="letters, digits, dots and dashes, got 'my model'"):
+        export_pipeline(folder, tmp_path / "my model")
+    with pytest.raises(ExportError, match="Name it with --license"):
+        export_pipeline(folder, tmp_path / "out")
+
+
+def test_the_licence_is_read_from_the_front_of_the_card(tmp_path: Path) -> None:
+    folder = read_pipeline_folder(write_index(tmp_path, **WAN))
+    assert license_of(folder) is None
+    (tmp_path / "README.md").write_text("---\ntags:\n- video\nlicense: apache-2.0\n---\nlicense: mit\n")
+    assert license_of(folder) == "apache-2.0"
+    (tmp_path / "README.md").write_text("# Model\nlicense: mit\n")
+    assert license_of(folder) is None
+
+
+class Causal(nn.Module):
+    """A projection that is used twice, over frames and states that come one after another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.project = nn.Linear(4, 4)
+        self.project.weight.data = torch.randn(4, 4, generator=generator)
+        self.again = self.project
+
+    def forward(self, latents: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        moved = self.again(self.project(latents.movedim(1, -1))).movedim(-1, 1)
+        return moved + sum(states, torch.zeros(())), *(state + moved for state in states)
+
+
+def causal_graph(module: nn.Module, states: int) -> Graph:
+    def example(batch: int, height: int) -> tuple[Tensor, ...]:
+        generator = torch.Generator().manual_seed(height)
+        return tuple(torch.randn(batch, 4, 1, height, 3, generator=generator) for _ in range(1 + states))
+
+    inputs = {"latents": (3, 4)} | {f"state_in_{n}": (3, 4) for n in range(states)}
+    return Graph(module, inputs, ("pixels", *(f"state_out_{n}" for n in range(states))), (example(2, 4), example(1, 7)))
+
+
+@pytest.mark.parametrize("states", [0, 2])
+def test_a_graph_keeps_names_and_layout_and_equals_pytorch(tmp_path: Path, states: int) -> None:
+    module, path = Causal().eval(), tmp_path / "model.onnx"
+    graph = causal_graph(module, states)
+    write_graph(graph, path)
+    written = onnx.load(path)
+    weights = {one.name: onnx.numpy_helper.to_array(one) for one in written.graph.initializer}
+    # What is used in two places keeps one of its names.
+    for name in ("weight", "bias"):
+        found = weights.get(f"project.{name}", weights.get(f"again.{name}"))
+        assert (found == getattr(module.project, name).detach().numpy()).all()
+    assert [one.name for one in written.graph.input] == list(graph.inputs)
+    labels = [axis.dim_param or axis.dim_value for axis in written.graph.input[0].type.tensor_type.shape.dim]
+    assert labels == ["latents_batch", 4, 1, "latents_height", "latents_width"]
+    assert not any(node.doc_string or node.metadata_props for node in written.graph.node)
+    assert str(Path(__file__).parent).encode() not in path.read_bytes()
+    assert compare(graph, path).relative < 1e-6
+
+
+def test_a_graph_that_differs_is_told_and_refused(tmp_path: Path) -> None:
+    class TwoFaced(Causal):
+        def forward(self, latents: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+            scale = 1.001 if torch.compiler.is_exporting() else 1.0
+            return tuple(scale * value for value in super().forward(latents, *states))
+
+    with pytest.raises(ExportError, match=r"within 0\.0001 of PyTorch, got 1\.\de-03\. No bundle was written"):
+        BundleWriter(tmp_path).add_graph("vae_decoder/model.onnx", causal_graph(TwoFaced().eval(), 1))
+
+
+def test_a_difference_that_is_no_number_is_infinite(tmp_path: Path) -> None:
+    module, path = Causal().eval(), tmp_path / "model.onnx"
+    graph = causal_graph(module, 0)
+    write_graph(graph, path)
+    module.project.bias.data.fill_(torch.nan)
+    assert compare(graph, path).absolute == float("inf")
+    assert Difference(2e-3, 0.5).relative == 2e-3 and Difference(2e-3, 20.0).relative == 1e-4
+
+
+def test_the_manifest_lists_every_file(tmp_path: Path) -> None:
+    bundle = BundleWriter(tmp_path)
+    bundle.add_json("tokenizer/tokenizer.json", {"a": "é"})
+    bundle.finish({"name": "x"})
+    manifest = json.loads((tmp_path / "reelspace.json").read_text())
+    content = (tmp_path / "tokenizer/tokenizer.json").read_bytes()
+    assert manifest == {
+        "formatVersion": 1,
+        "name": "x",
+        "files": [{"path": "tokenizer/tokenizer.json", "sizeBytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}],
+    }

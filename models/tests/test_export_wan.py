@@ -1,0 +1,80 @@
+"""The toy Wan bundle that is in the repository, against the official modules. python -m pytest tests/test_export_wan.py"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from diffusers import WanPipeline
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from export.graph import open_session
+from export.parity.goldens import moving_clip
+from export.parity.wan import make_pipeline
+
+torch.set_num_threads(1)
+torch.set_grad_enabled(False)
+BUNDLE = Path(__file__).parents[2] / "test/fixtures/families/tiny-wan"
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> WanPipeline:
+    return make_pipeline()
+
+
+@pytest.fixture(scope="module")
+def statistics(pipeline: WanPipeline) -> tuple[Tensor, Tensor]:
+    config = pipeline.vae.config
+    return torch.tensor(config.latents_mean).view(1, -1, 1, 1, 1), torch.tensor(config.latents_std).view(1, -1, 1, 1, 1)
+
+
+def stream(half: str, source: str, chunks: list[Tensor]) -> np.ndarray:
+    """A clip chunk by chunk, its states handed on, as the runtime does."""
+    described = json.loads((BUNDLE / "reelspace.json").read_text())["graphs"][half]
+    session = open_session(BUNDLE / described["first"]["path"])
+    parts, states = [], []
+    for chunk in chunks:
+        feed = {source: chunk.numpy()} | {f"state_in_{n}": state for n, state in enumerate(states)}
+        part, *states = session.run(None, feed)
+        parts.append(part)
+        session = open_session(BUNDLE / described["path"])
+        assert [list(state.shape[1:3]) for state in states] == [[one["channels"], one["frames"]] for one in described["states"]]
+    return np.concatenate(parts, 2)
+
+
+def test_encoding_chunk_by_chunk_equals_the_official_encoder(pipeline: WanPipeline, statistics: tuple[Tensor, Tensor]) -> None:
+    clip = moving_clip(13, 48, 16)
+    mean, std = statistics
+    expected = (pipeline.vae.encode(clip).latent_dist.mode() - mean) / std
+    actual = stream("vaeEncoder", "pixels", [clip[:, :, :1], *clip[:, :, 1:].split(4, 2)])
+    assert np.abs(actual - expected.numpy()).max() < 1e-4 * expected.abs().max()
+
+
+def test_decoding_chunk_by_chunk_equals_the_official_decoder(pipeline: WanPipeline, statistics: tuple[Tensor, Tensor]) -> None:
+    mean, std = statistics
+    latents = torch.randn(1, 4, 4, 4, 6, generator=torch.Generator().manual_seed(0))
+    expected = pipeline.vae.decode(latents * std + mean).sample
+    assert expected.shape == (1, 3, 13, 32, 48)
+    assert np.abs(stream("vaeDecoder", "latents", list(latents.split(1, 2))) - expected.numpy()).max() < 1e-4
+
+
+@pytest.mark.parametrize("component", ["text_encoder", "transformer", "vae"])
+def test_every_weight_is_found_by_its_name(pipeline: WanPipeline, component: str) -> None:
+    folders = ["vae_encoder", "vae_decoder"] if component == "vae" else [component]
+    kept = {}
+    for folder in folders:
+        kept |= {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load(BUNDLE / folder / "model.onnx").graph.initializer}
+    module = pipeline.components[component]
+    tied = {"shared.weight": "encoder.embed_tokens.weight"}
+    for name, parameter in module.named_parameters():
+        found = kept.get(name, kept.get(tied.get(name, "")))
+        assert found is not None and (found == parameter.numpy()).all(), name
+
+
+def test_the_tokenizer_cleans_up_white_space_and_reads_like_the_official_one(pipeline: WanPipeline) -> None:
+    tokenizer = Tokenizer.from_file(str(BUNDLE / "tokenizer/tokenizer.json"))
+    for clean, prompt in (("the dog runs", "  the dog\n\truns "), ("a cat, on the beach.", "a  cat, on the beach."), ("", "  \n")):
+        assert tokenizer.encode(prompt).ids == pipeline.tokenizer(clean).input_ids
