@@ -95,11 +95,11 @@ def test_the_licence_is_read_from_the_front_of_the_card(tmp_path: Path) -> None:
 class Causal(nn.Module):
     """A projection that is used twice, over frames and states that come one after another."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 4) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)
-        self.project = nn.Linear(4, 4)
-        self.project.weight.data = torch.randn(4, 4, generator=generator)
+        self.project = nn.Linear(channels, channels)
+        self.project.weight.data = torch.randn(channels, channels, generator=generator)
         self.again = self.project
 
     def forward(self, latents: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
@@ -107,10 +107,11 @@ class Causal(nn.Module):
         return moved + sum(states, torch.zeros(())), *(state + moved for state in states)
 
 
-def causal_graph(module: nn.Module, states: int) -> Graph:
+def causal_graph(module: Causal, states: int) -> Graph:
     def example(batch: int, height: int) -> tuple[Tensor, ...]:
         generator = torch.Generator().manual_seed(height)
-        return tuple(torch.randn(batch, 4, 1, height, 3, generator=generator) for _ in range(1 + states))
+        shape = (batch, module.project.in_features, 1, height, 3)
+        return tuple(torch.randn(shape, generator=generator) for _ in range(1 + states))
 
     inputs = {"latents": (3, 4)} | {f"state_in_{n}": (3, 4) for n in range(states)}
     return Graph(module, inputs, ("pixels", *(f"state_out_{n}" for n in range(states))), (example(2, 4), example(1, 7)))
@@ -132,6 +133,15 @@ def test_a_graph_keeps_names_and_layout_and_equals_pytorch(tmp_path: Path, state
     assert labels == ["latents_batch", 4, 1, "latents_height", "latents_width"]
     assert not any(node.doc_string or node.metadata_props for node in written.graph.node)
     assert str(Path(__file__).parent).encode() not in path.read_bytes()
+    assert compare(graph, path).relative < 1e-6
+
+
+def test_weights_too_large_for_one_file_lie_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.graph.LARGEST_FILE_BYTES", 10)
+    module, path = Causal(16).eval(), tmp_path / "model.onnx"
+    graph = causal_graph(module, 0)
+    write_graph(graph, path)
+    assert module.project.weight.detach().numpy().tobytes() in (tmp_path / "model.onnx.data").read_bytes()
     assert compare(graph, path).relative < 1e-6
 
 
