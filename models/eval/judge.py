@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--clips", type=int, default=48)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--guidance", type=float, default=4.0)
+    parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--shift", type=float, default=3.0)
     parser.add_argument("--held-out", action="store_true", help="only thing-scene pairs that training never saw")
     parser.add_argument("--seed", type=int, default=0)
@@ -152,7 +152,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.step == "train":
-        options.steps = options.steps or 1200
+        options.steps = options.steps or 600
         train(options)
     else:
         options.steps = options.steps or 20

@@ -74,7 +74,8 @@ def main() -> None:
     parser.add_argument("--clip", help="a real clip to restyle")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--shift", type=float, default=3.0)
-    parser.add_argument("--guidance", type=float, default=4.0)
+    parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--restyle-guidance", type=float, default=1.5)
     parser.add_argument("--frames", type=int, default=7, help="latent frames")
     parser.add_argument("--columns", type=int, default=6)
     parser.add_argument("--prompts", type=int, default=len(PROMPTS))
@@ -91,6 +92,7 @@ def main() -> None:
         Image.fromarray(sheet).save(out / "prompts.png")
     if options.clip:
         clip = square(read_video(Path(options.clip)), 128, 4 * options.frames - 3)
+        settings["guidance"] = options.restyle_guidance
         Image.fromarray(restyle_sheet(models, clip, columns, **settings)).save(out / "restyles.png")
 
 

@@ -40,7 +40,7 @@ DEFAULTS = {
     "numFrames": 25,
     "frameRate": 12,
     "steps": 20,
-    "guidanceScale": 4,
+    "guidanceScale": 3,
     "negativePrompt": "",
     "strength": 1,
 }
