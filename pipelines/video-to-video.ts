@@ -42,7 +42,9 @@ export const videoToVideo = definePipeline({
     const strength = options.strength ?? manifest.defaults.strength;
     const follows = manifest.tasks.includes('restyle');
     if (!follows && strength === 1) requireTask(manifest, 'restyle');
-    const prepared = await prepareSampling(model, { ...options, strength }, [{ text: options.prompt }], context);
+    const guidanceScale = options.guidanceScale ?? (follows ? manifest.defaults.sourceGuidanceScale : undefined);
+    const sampled = { ...options, strength, guidanceScale };
+    const prepared = await prepareSampling(model, sampled, [{ text: options.prompt }], context);
     const source = new Source(options.input, { ...options, ...size, frameRate });
     const latents = sampleFromSource(prepared.sampling, source.pieces(model, context), follows, context);
     return {

@@ -47,7 +47,7 @@ async function makeAndSave(request: RunRequest, display: ProgressDisplay, signal
   const writer = request.saveLatents === undefined ? undefined : new LatentsWriter(request.saveLatents);
   let clip: Clip | undefined;
   try {
-    display.note(`${model.name} on ${model.device.device}: ${model.device.reason}`);
+    if (!request.quiet) display.note(`${model.name} on ${model.device.device}: ${model.device.reason}`);
     const context = { signal, clock, onProgress: display.onProgress, onLatents: writer?.write.bind(writer) };
     clip = await request.pipeline.run(model, request.options, context);
     for (const text of clip.warnings) display.note(`warning: ${text}`);

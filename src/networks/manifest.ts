@@ -66,6 +66,8 @@ export const manifestSchema = z.object({
     frameRate: z.number().positive(),
     steps: positiveInt,
     guidanceScale: z.number().min(0),
+    /** The same where a source clip is followed, which needs less of it. Default: guidanceScale. */
+    sourceGuidanceScale: z.number().min(0).optional(),
     negativePrompt: z.string(),
     strength: z.number().gt(0).max(1),
   }),

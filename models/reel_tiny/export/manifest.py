@@ -41,6 +41,7 @@ DEFAULTS = {
     "frameRate": 12,
     "steps": 20,
     "guidanceScale": 3,
+    "sourceGuidanceScale": 2,
     "negativePrompt": "",
     "strength": 1,
 }
