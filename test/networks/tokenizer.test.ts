@@ -120,3 +120,20 @@ test('special tokens are told apart whatever their number and place', () => {
     assert.deepEqual(ids, [...before, ...content, ...after].map(idOf));
   }
 });
+
+test('the bundled model reads prompts as it was trained to', async () => {
+  const folder = 'models/reel-tiny';
+  const content = async (path: string) => JSON.parse(await readFile(path, 'utf8'));
+  const { graphs } = await content(`${folder}/reelspace.json`);
+  const bundled = new PromptTokenizer(
+    await content(`${folder}/tokenizer/tokenizer.json`),
+    await content(`${folder}/tokenizer/tokenizer_config.json`),
+    graphs.textEncoder.maxTokens,
+  );
+  const goldens: { prompt: string; ids: number[] }[] = await content('models/reel_tiny/text/golden-ids.json');
+  assert.ok(goldens.length > 0);
+  for (const { prompt, ids: padded } of goldens) {
+    const { ids } = bundled.tokenize(prompt);
+    assert.deepEqual([...ids, ...new Array(padded.length - ids.length).fill(bundled.padId)], padded, prompt);
+  }
+});
