@@ -88,7 +88,7 @@ def main() -> None:
     manifest = {
         "formatVersion": 1,
         "name": "reel-tiny",
-        "summary": "24 named things on 10 scenes in 9 styles, moving; restyles real clips. Trained on two CPU cores.",
+        "summary": "24 named things on 10 scenes in 8 styles, moving; restyles real clips. Trained on two CPU cores.",
         "license": "MIT",
         "source": "models/reel_tiny, trained from scratch; data and licences in MODEL_CARD.md",
         "tasks": ["text", "first-frame", "last-frame", "inpaint", "restyle"],
