@@ -1,17 +1,17 @@
 // A clip that goes on: its own frames first, then new ones that follow from its last.
 import { z } from 'zod';
 import { keepFrames, requireTask } from '../src/diffusion/conditions.js';
-import { latentShape, pixelFrames, sourceSize } from '../src/diffusion/geometry.js';
+import { latentShape, pixelFrames } from '../src/diffusion/geometry.js';
 import { frameRateOptions, prompt, samplingOptions, sizeOptions, vaeOptions } from '../src/diffusion/options.js';
 import { decodeFrames } from '../src/diffusion/output.js';
 import { definePipeline } from '../src/diffusion/pipeline.js';
 import { prepareSampling } from '../src/diffusion/prepare.js';
 import type { RunContext } from '../src/diffusion/progress.js';
 import { sampleLatents } from '../src/diffusion/sample.js';
+import { planSource } from '../src/diffusion/source.js';
 import { encodeFrames } from '../src/diffusion/stills.js';
 import { expected, InvalidOptionError, MediaError } from '../src/errors.js';
 import type { Frame } from '../src/media/frame.js';
-import { probe } from '../src/media/probe.js';
 import { readFrames } from '../src/media/read-frames.js';
 import type { Model } from '../src/networks/model.js';
 import { axis, lengthOf, type Tensor } from '../src/tensor/tensor.js';
@@ -37,9 +37,7 @@ export const extend = definePipeline({
   async run(model, options, context) {
     const { manifest } = model;
     requireTask(manifest, 'first-frame');
-    const info = await probe(options.input, { signal: context.signal });
-    const size = sourceSize(manifest, info, options);
-    const frameRate = options.frameRate ?? (info.isStill ? manifest.defaults.frameRate : info.frameRate);
+    const { size, frameRate, audio } = await planSource(manifest, options, context);
     const numFrames = options.numFrames ?? manifest.defaults.numFrames - 1;
     const newLatents = newLatentFrames(numFrames, manifest.latent.temporalCompression);
     const { sampling, settings, warnings } = await prepareSampling(model, options, [{ text: options.prompt }], context);
@@ -77,7 +75,7 @@ export const extend = definePipeline({
       latents: latents(),
       frames: frames(),
       settings: { pipeline: 'extend', prompt: options.prompt, ...size, numFrames, frameRate, ...settings },
-      audio: info.hasAudio ? { path: options.input, startSeconds: 0 } : undefined,
+      audio,
       warnings,
     };
   },

@@ -1,17 +1,15 @@
 // A clip with a part made anew by a prompt; everything outside the mask stays as it was, and so does the sound.
 import { z } from 'zod';
 import { requireTask } from '../src/diffusion/conditions.js';
-import { sourceSize } from '../src/diffusion/geometry.js';
 import { composite, keepMask, type Mask, readMasks } from '../src/diffusion/masks.js';
-import { frameRateOptions, prompt, samplingOptions, sizeOptions, vaeOptions } from '../src/diffusion/options.js';
+import { prompt, samplingOptions, sourceOptions, vaeOptions } from '../src/diffusion/options.js';
 import { decodeFrames } from '../src/diffusion/output.js';
 import { definePipeline } from '../src/diffusion/pipeline.js';
 import { prepareSampling } from '../src/diffusion/prepare.js';
 import { sampleFromSource } from '../src/diffusion/sample.js';
-import { Source } from '../src/diffusion/source.js';
+import { planSource, Source } from '../src/diffusion/source.js';
 import type { SourcePiece } from '../src/diffusion/source-windows.js';
 import type { Frame } from '../src/media/frame.js';
-import { probe } from '../src/media/probe.js';
 import { axis, lengthOf } from '../src/tensor/tensor.js';
 
 export const inpaint = definePipeline({
@@ -22,31 +20,21 @@ export const inpaint = definePipeline({
     prompt: prompt.meta({ positional: 1 }),
     mask: z.string().min(1).describe('what is made anew: a picture or clip (white), or x,y,w,h in source pixels'),
     strength: z.number().gt(0).max(1).default(1).describe('how much the masked part forgets what was there'),
-    startSeconds: z.number().min(0).default(0).meta({ flag: 'start' }).describe('seconds into the source to start at'),
-    maxFrames: z
-      .int()
-      .min(1)
-      .optional()
-      .meta({ flag: 'frames' })
-      .describe('frames at most (default: the whole source)'),
-    ...sizeOptions,
-    ...frameRateOptions,
+    ...sourceOptions,
     ...samplingOptions,
     ...vaeOptions,
   }),
   async run(model, options, context) {
     const { manifest } = model;
     requireTask(manifest, 'inpaint');
-    const info = await probe(options.input, { signal: context.signal });
-    const size = sourceSize(manifest, info, options);
-    const frameRate = options.frameRate ?? (info.isStill ? manifest.defaults.frameRate : info.frameRate);
+    const { size, frameRate, audio, displayed } = await planSource(manifest, options, context);
     const prepared = await prepareSampling(model, options, [{ text: options.prompt }], context);
 
     // Frames and masks that were read but not yet written: bounded by a window and the VAE's look-ahead.
     const readAhead: Frame[] = [];
     const masksAhead: Mask[] = [];
     const source = new Source(options.input, { ...options, ...size, frameRate }, (frame) => readAhead.push(frame));
-    const masks = readMasks(options.mask, info, size, frameRate, context.signal);
+    const masks = readMasks(options.mask, displayed, size, frameRate, context.signal);
 
     async function* pieces(): AsyncGenerator<SourcePiece> {
       let isFirst = true;
@@ -96,7 +84,7 @@ export const inpaint = definePipeline({
         frameRate,
         ...prepared.settings,
       },
-      audio: info.hasAudio ? { path: options.input, startSeconds: options.startSeconds } : undefined,
+      audio,
       warnings: prepared.warnings,
     };
   },

@@ -1,14 +1,12 @@
 // A clip restyled by a prompt: its structure is followed, its sound is kept.
 import { z } from 'zod';
 import { requireTask } from '../src/diffusion/conditions.js';
-import { sourceSize } from '../src/diffusion/geometry.js';
-import { frameRateOptions, prompt, samplingOptions, sizeOptions, vaeOptions } from '../src/diffusion/options.js';
+import { prompt, samplingOptions, sourceOptions, vaeOptions } from '../src/diffusion/options.js';
 import { decodeFrames } from '../src/diffusion/output.js';
 import { definePipeline } from '../src/diffusion/pipeline.js';
 import { prepareSampling } from '../src/diffusion/prepare.js';
 import { sampleFromSource } from '../src/diffusion/sample.js';
-import { Source } from '../src/diffusion/source.js';
-import { probe } from '../src/media/probe.js';
+import { planSource, Source } from '../src/diffusion/source.js';
 
 export const videoToVideo = definePipeline({
   name: 'restyle',
@@ -22,23 +20,13 @@ export const videoToVideo = definePipeline({
       .max(1)
       .optional()
       .describe('how much is made anew: near 0 the source, 1 only its structure (default: the model’s)'),
-    startSeconds: z.number().min(0).default(0).meta({ flag: 'start' }).describe('seconds into the source to start at'),
-    maxFrames: z
-      .int()
-      .min(1)
-      .optional()
-      .meta({ flag: 'frames' })
-      .describe('frames at most (default: the whole source)'),
-    ...sizeOptions,
-    ...frameRateOptions,
+    ...sourceOptions,
     ...samplingOptions,
     ...vaeOptions,
   }),
   async run(model, options, context) {
     const { manifest } = model;
-    const info = await probe(options.input, { signal: context.signal });
-    const size = sourceSize(manifest, info, options);
-    const frameRate = options.frameRate ?? (info.isStill ? manifest.defaults.frameRate : info.frameRate);
+    const { size, frameRate, audio } = await planSource(manifest, options, context);
     const strength = options.strength ?? manifest.defaults.strength;
     const follows = manifest.tasks.includes('restyle');
     if (!follows && strength === 1) requireTask(manifest, 'restyle');
@@ -65,7 +53,7 @@ export const videoToVideo = definePipeline({
         frameRate,
         ...prepared.settings,
       },
-      audio: info.hasAudio ? { path: options.input, startSeconds: options.startSeconds } : undefined,
+      audio,
       warnings: prepared.warnings,
     };
   },

@@ -43,6 +43,14 @@ export const frameRateOptions = {
   frameRate: z.number().positive().max(240).optional().meta({ flag: 'fps' }).describe('frames per second'),
 };
 
+/** Which part of a source is read, and how. */
+export const sourceOptions = {
+  startSeconds: z.number().min(0).default(0).meta({ flag: 'start' }).describe('seconds into the source to start at'),
+  maxFrames: z.int().min(1).optional().meta({ flag: 'frames' }).describe('frames at most (default: the whole source)'),
+  ...sizeOptions,
+  ...frameRateOptions,
+};
+
 export const samplingOptions = {
   negativePrompt: z
     .string()

@@ -1,11 +1,14 @@
 // A source file on its way into the VAE: frames of the wanted size and rate, padded to a length that the VAE takes.
 import { MediaError } from '../errors.js';
+import type { Clip } from '../media/clip.js';
 import type { Frame } from '../media/frame.js';
 import { framesToPixels } from '../media/pixels.js';
+import { probe } from '../media/probe.js';
 import { readFrames } from '../media/read-frames.js';
+import type { Manifest } from '../networks/manifest.js';
 import type { Model } from '../networks/model.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { Size } from './geometry.js';
+import { type Size, sourceSize } from './geometry.js';
 import { type RunContext, timeEach } from './progress.js';
 import type { SourcePiece } from './source-windows.js';
 
@@ -15,6 +18,31 @@ export interface SourceOptions extends Size {
   readonly startSeconds?: number | undefined;
   readonly maxFrames?: number | undefined;
   readonly tileSize?: number | undefined;
+}
+
+/** The clip that a source file makes, before any of it is read. */
+export interface SourcePlan {
+  readonly size: Size;
+  readonly frameRate: number;
+  /** Size of the source as displayed. */
+  readonly displayed: Size;
+  /** Its sound, if it has any, from where the clip starts. */
+  readonly audio: Clip['audio'];
+}
+
+/** Returns the size and rate of a clip made from a source: as asked, or the source's own at the model's scale. */
+export async function planSource(
+  manifest: Manifest,
+  options: Partial<Size> & { input: string; frameRate?: number | undefined; startSeconds?: number | undefined },
+  context: RunContext,
+): Promise<SourcePlan> {
+  const info = await probe(options.input, { signal: context.signal });
+  return {
+    size: sourceSize(manifest, info, options),
+    frameRate: options.frameRate ?? (info.isStill ? manifest.defaults.frameRate : info.frameRate),
+    displayed: info,
+    audio: info.hasAudio ? { path: options.input, startSeconds: options.startSeconds ?? 0 } : undefined,
+  };
 }
 
 /** A source clip that is read once, as latents. */
