@@ -87,7 +87,7 @@ test('feeds that the graph can not take are named', async () => {
 
 test('the event loop turns while a network runs', async () => {
   const slow = await open('slow.onnx');
-  // Long enough to tell, on a fast machine too.
+  // Long enough to tell, on a fast machine too: an eighth of it is 50 ms, the longest that the loop should be held.
   let run = await watchLoop(() => slow.run(slowFeeds(256, 200)));
   for (let turns = 400; run.elapsedMs < 400; turns *= 2) run = await watchLoop(() => slow.run(slowFeeds(256, turns)));
   await slow.release();
@@ -95,7 +95,7 @@ test('the event loop turns while a network runs', async () => {
   assert.ok(Math.abs(row.subarray(0, 256).reduce((sum, share) => sum + share, 0) - 1) < 1e-4);
   // A held loop would give one tick and one gap as long as the run.
   const { elapsedMs, longestGapMs, ticks } = run;
-  assert.ok(longestGapMs < elapsedMs / 2, `held for ${longestGapMs} of ${elapsedMs} ms`);
+  assert.ok(longestGapMs < elapsedMs / 8, `held for ${longestGapMs} of ${elapsedMs} ms`);
   assert.ok(ticks > elapsedMs / 50, `${ticks} ticks in ${elapsedMs} ms`);
 });
 
