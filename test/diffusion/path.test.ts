@@ -48,6 +48,12 @@ describe('pathLatents', () => {
     assert.deepEqual(slice(path, axis.time, 5, 6), slice(last, axis.time, 2, 3));
   });
 
+  it('holds a clip’s second latent frame, not its first, where the clip has not begun yet', () => {
+    const last = onCircle(2, 1, 0.1);
+    const path = pathLatents([onCircle(1, 0, 0), last], [0, 1, 1, 1, 1, 1]);
+    assert.deepEqual(slice(path, axis.time, 1, 2), slice(last, axis.time, 1, 2));
+  });
+
   it('meets a keyframe in the middle exactly', () => {
     const middle = onCircle(1, 2, 0);
     const path = pathLatents([onCircle(1, 0, 0), middle, onCircle(1, 1, 0)], pathPlaces(7, 3, 'smooth'));
