@@ -1,6 +1,8 @@
 """The small world and its words. Run from models/: python -m pytest tests/test_world.py"""
 
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,21 @@ import torch
 from tokenizers import Tokenizer
 
 from reel_tiny.text.encoder import TextEncoder
-from reel_tiny.text.train import misspell
-from reel_tiny.world.captions import caption
+from reel_tiny.text.tokenizer import extend_tokenizer
+from reel_tiny.text.train import misspell, start_from
+from reel_tiny.world.captions import caption, plain_caption
 from reel_tiny.world.motions import MOTIONS
 from reel_tiny.world.render import Spec, extent, render
-from reel_tiny.world.sampling import ALWAYS_TRAINED, is_held_out, sample_spec
+from reel_tiny.world.sampling import (
+    ALWAYS_TRAINED,
+    ALWAYS_TRAINED_THINGS,
+    is_held_out,
+    is_held_out_move,
+    is_held_out_pair,
+    sample_spec,
+    training_specs,
+    training_styles,
+)
 from reel_tiny.world.scenes import SCENE_NAMES
 from reel_tiny.world.styles import STYLES
 from reel_tiny.world.things import THING_NAMES, THINGS
@@ -65,12 +77,67 @@ def test_captions_name_what_they_mean() -> None:
             assert any(word in words for word in next(thing for thing in THINGS if thing.name == spec.thing).words)
 
 
-def test_held_out_pairs_are_never_drawn_for_training() -> None:
+def test_words_name_one_thing() -> None:
+    words = [word for thing in THINGS for word in thing.words]
+    assert len(set(words)) == len(words)
+    assert len({thing.code_point for thing in THINGS}) == len(THINGS) >= 120
+
+
+def test_what_walks_without_a_direction_goes_left() -> None:
     rng = np.random.default_rng(0)
-    assert not any(is_held_out(spec.thing, spec.scene) for spec in (sample_spec(rng) for _ in range(2000)))
-    pairs = [(thing, scene) for thing in THING_NAMES for scene in SCENE_NAMES if is_held_out(thing, scene)]
-    assert 12 <= len(pairs) <= 30
-    assert not ALWAYS_TRAINED & set(pairs)
+    said = {motion: [caption(Spec("fox", "beach", motion, "none", 0), rng) for _ in range(300)] for motion in ("left", "right")}
+    assert any("left" not in words for words in said["left"])
+    assert all("right" in words for words in said["right"])
+
+
+def test_plain_captions_are_plain() -> None:
+    assert plain_caption(Spec("fox", "plain", "still", "none", 0)) == "a fox"
+    assert plain_caption(Spec("unicorn", "snow", "left", "pencil", 0)) == "a pencil sketch of a unicorn moving left in the snow"
+    assert plain_caption(Spec("grapes", "rain", "up", "none", 0)) == "some grapes rising in the rain"
+    assert plain_caption(Spec(None, "forest", "still", "none", 0)) == "a forest"
+
+
+def test_held_out_combinations_are_never_drawn_for_training() -> None:
+    rng = np.random.default_rng(0)
+    specs = training_specs(2000, rng)
+    styled = [replace(spec, style=style) for spec, style in zip(specs, training_styles(specs), strict=True)]
+    assert not any(is_held_out(spec) for spec in (*specs, *styled, *(sample_spec(rng) for _ in range(2000))))
+    pairs = {(thing, scene) for thing in THING_NAMES for scene in SCENE_NAMES if is_held_out_pair(thing, scene)}
+    assert len(THING_NAMES) <= len(pairs) <= 2 * len(THING_NAMES)
+    assert not ALWAYS_TRAINED & pairs
+    assert not any(is_held_out_move(thing, motion, "none") for thing in ALWAYS_TRAINED_THINGS for motion in MOTIONS)
+    moves = [(t, m, s) for t in THING_NAMES for m in MOTIONS for s in STYLES if is_held_out_move(t, m, s)]
+    assert 0.05 < len(moves) / (len(THING_NAMES) * len(MOTIONS) * len(STYLES)) < 0.15
+
+
+def test_training_sees_things_scenes_motions_and_styles_evenly() -> None:
+    specs = training_specs(4000, np.random.default_rng(0))
+    things = Counter(spec.thing for spec in specs if spec.thing is not None)
+    assert max(things.values()) - min(things.values()) <= 1
+    scenes = Counter(spec.scene for spec in specs)
+    assert scenes["plain"] == max(scenes.values())
+    assert min(scenes.values()) > 0.8 * sorted(scenes.values())[-2]
+    motions = Counter(spec.motion for spec in specs)
+    assert min(motions.values()) > 0.8 * sorted(motions.values())[-2]
+    styles = Counter(training_styles(specs))
+    assert set(styles) == set(STYLES) - {"none"}
+    assert min(styles.values()) > 0.85 * max(styles.values())
+
+
+def test_extending_a_tokenizer_keeps_its_ids(tokenizer: Tokenizer) -> None:
+    longer = extend_tokenizer(tokenizer, ["a zyzzyva on a beach"])
+    assert longer.get_vocab_size() == tokenizer.get_vocab_size() + 1
+    assert longer.encode("a fox on a beach").ids == tokenizer.encode("a fox on a beach").ids
+    assert longer.encode("zyzzyva").ids[1] == tokenizer.get_vocab_size()
+
+
+def test_an_encoder_starts_as_the_older_one_was() -> None:
+    older, newer = TextEncoder(50).eval(), TextEncoder(60).eval()
+    own = newer.tokens.weight[50:].clone()
+    start_from(newer, older)
+    ids, mask = torch.arange(10)[None], torch.ones(1, 10, dtype=torch.int64)
+    assert torch.equal(newer(ids, mask), older(ids, mask))
+    assert torch.equal(newer.tokens.weight[50:], own)
 
 
 def test_tokens_equal_the_golden_ids(tokenizer: Tokenizer) -> None:

@@ -25,7 +25,7 @@ import torch
 from ..data.sources import load_photos, load_training_clips
 from ..vae import load_vae
 from ..world.render import FRAMES, SIZE, Spec, extent, layout, paste_over, render
-from ..world.sampling import sample_spec
+from ..world.sampling import training_specs, training_styles
 from ..world.styles import STYLE_NAMES, STYLES
 
 Rng = np.random.Generator
@@ -43,14 +43,13 @@ def _row(spec: Spec, source: int) -> dict[str, object]:
 
 
 def render_world(assets: str, folder: Path, plain: int, styled: int, rng: Rng) -> None:
-    """`plain` unstyled clips; the first `styled` of them once more, in a random style."""
-    specs = [sample_spec(rng, styled=0.0) for _ in range(plain)]
+    """`plain` unstyled clips; the first `styled` of them once more, in a style."""
+    specs = training_specs(plain, rng)
     rows = [_row(spec, row) for row, spec in enumerate(specs)]
     pixels = _create(folder, plain + styled, FRAMES)
     for row, spec in enumerate(specs):
         pixels[row] = render(spec, assets)
-    for source in range(styled):
-        style = STYLE_NAMES[1 + source % (len(STYLE_NAMES) - 1)]
+    for source, style in enumerate(training_styles(specs[:styled])):
         pixels[plain + source] = [STYLES[style](frame) for frame in pixels[source]]
         rows.append(_row(replace(specs[source], style=style), source))
     (folder / "rows.json").write_text(json.dumps(rows))
@@ -112,9 +111,8 @@ def render_all(options: argparse.Namespace) -> None:
 
     assets = str(Path(options.data) / ASSETS)
     pasted, rows = _create(out / "pasted", options.pasted, FRAMES), []
-    for row in range(options.pasted):
-        spec = replace(sample_spec(rng, styled=0.0), scene="plain")
-        spec = spec if spec.thing is not None else replace(spec, thing="cake")
+    for row, drawn in enumerate(training_specs(options.pasted, rng, alone=0)):
+        spec = replace(drawn, scene="plain")
         backdrop = draw_clip(rng) if row % 2 else np.repeat(draw_still(rng), FRAMES, 0)
         pasted[row] = paste_over(backdrop, str(spec.thing), layout(spec)[1], assets)
         rows.append(_row(spec, row))
@@ -168,11 +166,11 @@ def main() -> None:
     parser.add_argument("--data")
     parser.add_argument("--clips")
     parser.add_argument("--vae")
-    parser.add_argument("--world", type=int, default=2600)
-    parser.add_argument("--styled", type=int, default=960)
-    parser.add_argument("--real", type=int, default=110)
-    parser.add_argument("--stills", type=int, default=900)
-    parser.add_argument("--pasted", type=int, default=240)
+    parser.add_argument("--world", type=int, default=6400)
+    parser.add_argument("--styled", type=int, default=2000)
+    parser.add_argument("--real", type=int, default=120)
+    parser.add_argument("--stills", type=int, default=1000)
+    parser.add_argument("--pasted", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()

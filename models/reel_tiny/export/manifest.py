@@ -17,6 +17,9 @@ from ..denoiser.cache import ASSETS
 from ..vae import load_vae
 from ..world.render import render
 from ..world.sampling import sample_spec
+from ..world.scenes import SCENE_NAMES
+from ..world.styles import STYLE_NAMES
+from ..world.things import THING_NAMES
 
 SCHEDULER = {
     "_class_name": "FlowMatchEulerDiscreteScheduler",
@@ -88,7 +91,7 @@ def main() -> None:
     manifest = {
         "formatVersion": 1,
         "name": "reel-tiny",
-        "summary": "24 named things on 10 scenes in 8 styles, moving; restyles real clips. Trained on two CPU cores.",
+        "summary": f"{len(THING_NAMES)} named things on {len(SCENE_NAMES) - 1} scenes in {len(STYLE_NAMES) - 1} styles, moving; restyles real clips. Trained on two CPU cores.",
         "license": "MIT",
         "source": "models/reel_tiny, trained from scratch; data and licences in MODEL_CARD.md",
         "tasks": ["text", "first-frame", "last-frame", "inpaint", "restyle"],

@@ -1,13 +1,15 @@
 """Builds the tokenizer: a lower-casing WordPiece over the captions' words, with single letters to fall back on.
 
-    python -m reel_tiny.text.tokenizer OUT_FOLDER
+    python -m reel_tiny.text.tokenizer OUT_FOLDER [--extend TOKENIZER_JSON]
+
+With --extend, all tokens keep their ids, and words that the captions have learnt since follow them.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import string
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +23,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 PAD_ID, CLS_ID = 0, 2
 
 
-def build_tokenizer(captions: int = 20000, seed: int = 0) -> Tokenizer:
-    """Trained on `captions` captions of the grammar; pads and truncates to 32 ids, [CLS] first and [SEP] last."""
+def sample_captions(captions: int = 60000, seed: int = 0) -> list[str]:
     rng = np.random.default_rng(seed)
     texts = []
     for _ in range(captions):
@@ -30,12 +31,17 @@ def build_tokenizer(captions: int = 20000, seed: int = 0) -> Tokenizer:
         texts.append(caption(spec, rng))
         if spec.style != "none":
             texts.append(restyle_caption(spec, spec.style, rng))
+    return texts
+
+
+def build_tokenizer(texts: list[str]) -> Tokenizer:
+    """Trained on `texts`; pads and truncates to 32 ids, [CLS] first and [SEP] last."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=64))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     letters = list(string.ascii_lowercase + string.digits + string.punctuation)
     trainer = trainers.WordPieceTrainer(
-        vocab_size=900, min_frequency=2, special_tokens=list(SPECIAL), initial_alphabet=letters, show_progress=False
+        vocab_size=1800, min_frequency=2, special_tokens=list(SPECIAL), initial_alphabet=letters, show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
     # The trainer keeps "##x" only for letters seen inside words; a typo must never cost the whole word.
@@ -50,6 +56,16 @@ def build_tokenizer(captions: int = 20000, seed: int = 0) -> Tokenizer:
     tokenizer.enable_truncation(MAX_LENGTH)
     tokenizer.enable_padding(length=MAX_LENGTH, pad_id=PAD_ID, pad_token="[PAD]")
     return tokenizer
+
+
+def extend_tokenizer(tokenizer: Tokenizer, texts: list[str]) -> Tokenizer:
+    """`tokenizer` with every word of `texts` as one token; the ids that it had stay."""
+    state = json.loads(tokenizer.to_str())
+    vocabulary = state["model"]["vocab"]
+    words = {word for text in texts for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))}
+    for word in sorted(words):
+        vocabulary.setdefault(word, len(vocabulary))
+    return Tokenizer.from_str(json.dumps(state))
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
@@ -70,5 +86,15 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--extend", help="a tokenizer.json whose ids are to stay")
+    options = parser.parse_args()
+    texts = sample_captions()
+    tokenizer = build_tokenizer(texts) if options.extend is None else extend_tokenizer(Tokenizer.from_file(options.extend), texts)
+    save_tokenizer(tokenizer, options.out)
+
+
 if __name__ == "__main__":
-    save_tokenizer(build_tokenizer(), Path(sys.argv[1]))
+    main()

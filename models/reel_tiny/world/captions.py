@@ -2,7 +2,8 @@
 
 `caption(spec, rng)` says in words what a clip shows; `restyle_caption(spec, rng)` what a source clip should be turned
 into. What a caption leaves out has one meaning: no scene is a plain backdrop, no motion is standing still, no style is
-the picture as it is. So a short prompt is a clear one.
+the picture as it is, and a thing that walks or drives goes left, where most of the pictures look. So a short prompt is a
+clear one. `plain_caption(spec)` says it in the one way that is plainest.
 """
 
 from __future__ import annotations
@@ -28,6 +29,14 @@ SCENE_PLACES: dict[str, tuple[str, ...]] = {
     "meadow": ("in a meadow", "on a meadow", "on the grass", "in a field", "in a garden", "in a park"),
     "sunset": ("at sunset", "in front of a sunset", "in the evening", "in front of the setting sun", "at dusk"),
     "plain": ("on a plain background", "on a simple background", "in a studio"),
+    "mountains": ("in the mountains", "on a mountain", "in front of mountains", "by a mountain lake", "in the alps"),
+    "volcano": ("near a volcano", "at a volcano", "in front of a volcano", "by the lava", "near the lava", "on a volcano"),
+    "rain": ("in the rain", "in rain", "on a rainy day", "in a rainstorm", "in the pouring rain", "in a storm"),
+    "clouds": ("in the clouds", "above the clouds", "among the clouds", "in the sky", "high in the blue sky"),
+    "aurora": ("under the aurora", "under the northern lights", "at the north pole", "in the arctic", "in front of the northern lights"),
+    "room": ("in a room", "in the room", "at home", "in a living room", "in the living room", "indoors", "by the window"),
+    "stage": ("on a stage", "on stage", "on the stage", "in a theater", "in a theatre", "in the spotlight", "at a show"),
+    "candy land": ("in candy land", "in a candy land", "in a land of candy", "in a world of sweets", "among lollipops"),
 }
 SCENE_NOUNS: dict[str, tuple[str, ...]] = {
     "beach": ("a beach", "a sandy beach", "the seaside"),
@@ -41,6 +50,14 @@ SCENE_NOUNS: dict[str, tuple[str, ...]] = {
     "meadow": ("a meadow", "a field of flowers", "a garden"),
     "sunset": ("a sunset", "the sunset", "the setting sun"),
     "plain": ("a plain background", "a simple background"),
+    "mountains": ("mountains", "snowy mountains", "a mountain lake", "the alps"),
+    "volcano": ("a volcano", "an erupting volcano", "lava"),
+    "rain": ("rain", "a rainy day", "a rainstorm", "the rain"),
+    "clouds": ("clouds", "the clouds", "the sky", "a blue sky"),
+    "aurora": ("the aurora", "the northern lights", "the north pole", "an aurora"),
+    "room": ("a room", "a living room", "a room with a window"),
+    "stage": ("a stage", "an empty stage", "a theater", "a theatre"),
+    "candy land": ("a candy land", "a land of candy", "a world of sweets"),
 }
 WAYS = ("moving", "going", "walking", "running", "flying", "sliding", "driving", "swimming", "drifting")
 MOTION_WORDS: dict[str, tuple[str, ...]] = {
@@ -75,6 +92,9 @@ STYLE_TAILS: dict[str, tuple[str, ...]] = {
     "thermal": ("thermal", "infrared", "in infrared", "thermal camera", "heat vision"),
 }
 FLUFF = ("cute ", "little ", "happy ", "funny ", "nice ", "beautiful ", "friendly ")
+PLURALS = ("grapes", "cherries", "fries", "chips")
+# Said with "a" all the same, as they begin with a "you".
+CONSONANTAL = ("unicorn", "ufo")
 LEADS = ("a video of ", "a clip of ", "an animation of ", "a picture of ")
 
 
@@ -82,22 +102,28 @@ def _pick(options: Sequence[str], rng: Rng) -> str:
     return options[int(rng.integers(len(options)))]
 
 
-def _noun(name: str, rng: Rng) -> str:
+def _with_article(phrase: str, the: bool = False) -> str:
+    if the:
+        return f"the {phrase}"
+    if phrase.split()[-1] in PLURALS and " of " not in phrase:
+        return f"some {phrase}"
+    return f"{'an' if phrase[0] in 'aeiou' and not phrase.startswith(CONSONANTAL) else 'a'} {phrase}"
+
+
+def _noun(name: str, before: str, rng: Rng) -> str:
     thing = next(thing for thing in THINGS if thing.name == name)
     word = thing.name if rng.random() < 0.6 else _pick(thing.words, rng)
-    phrase = (_pick(FLUFF, rng) if rng.random() < 0.12 else "") + word
-    article = "the" if rng.random() < 0.1 else ("an" if phrase[0] in "aeiou" else "a")
-    return phrase if rng.random() < 0.12 else f"{article} {phrase}"
+    phrase = before + (_pick(FLUFF, rng) if rng.random() < 0.12 else "") + word
+    the = rng.random() < 0.1
+    return phrase if rng.random() < 0.12 else _with_article(phrase, the)
 
 
 def _moving(motion: str, rng: Rng) -> str:
     if motion == "still":
         return _pick(MOTION_WORDS["still"], rng) if rng.random() < 0.2 else ""
+    if motion == "left" and rng.random() < 0.25:
+        return _pick(("walking", "running", "driving", "swimming", "moving"), rng)
     if motion in ("left", "right"):
-        draw = rng.random()
-        # Without a direction these words mean either side, so they are kept rare.
-        if draw < 0.15:
-            return _pick(("walking", "running", "driving", "swimming", "moving"), rng)
         return f"{_pick(WAYS, rng)} {_pick(MOTION_WORDS[motion], rng)}"
     return _pick(MOTION_WORDS[motion], rng)
 
@@ -110,31 +136,53 @@ def _scene_part(scene: str, style: str, rng: Rng) -> str:
     return _pick(SCENE_PLACES[scene], rng)
 
 
-def _in_style(subject: str, style: str, rng: Rng) -> str:
+def _in_style(subject: str, spec: Spec, style: str, rng: Rng) -> str:
     if style == "none":
         return (_pick(LEADS, rng) if rng.random() < 0.08 else "") + subject
     if rng.random() < 0.55:
         return f"{_pick(STYLE_NOUNS[style], rng)} of {subject}"
-    return f"{subject}{_pick((', ', ' '), rng)}{_pick(STYLE_TAILS[style], rng)}"
+    # With no scene named, "at night" means the night sky.
+    tails = STYLE_TAILS[style][2:] if style == "night" and spec.scene == "plain" else STYLE_TAILS[style]
+    return f"{subject}{_pick((', ', ' '), rng)}{_pick(tails, rng)}"
 
 
 def _subject(spec: Spec, rng: Rng) -> str:
     if spec.thing is None:
         return _pick(SCENE_NOUNS[spec.scene], rng) if rng.random() < 0.75 else spec.scene
-    thing, moving, place = _noun(spec.thing, rng), _moving(spec.motion, rng), _scene_part(spec.scene, spec.style, rng)
-    order = rng.random()
-    parts = (thing, moving, place) if order < 0.7 else (thing, place, moving) if order < 0.88 else (f"{place}," if place else "", thing, moving)
-    return " ".join(part for part in parts if part)
+    moving, place = _moving(spec.motion, rng), _scene_part(spec.scene, spec.style, rng)
+    if moving.endswith("ing") and " " not in moving and rng.random() < 0.2:
+        thing, moving = _noun(spec.thing, f"{moving} ", rng), ""
+    else:
+        thing = _noun(spec.thing, "", rng)
+    order, listed = rng.random(), rng.random() < 0.06
+    if order < 0.7:
+        parts = (thing, moving, place)
+    elif order < 0.88:
+        parts = (thing, place, moving)
+    else:
+        parts = (f"{place}," if place and not listed else place, thing, moving)
+    return (", " if listed else " ").join(part for part in parts if part)
+
+
+def plain_caption(spec: Spec) -> str:
+    """What the clip of `spec` shows, in the first words for each part and the usual order."""
+    if spec.thing is None:
+        subject = SCENE_NOUNS[spec.scene][0]
+    else:
+        way = {"left": "moving left", "right": "moving right", "still": ""}.get(spec.motion, MOTION_WORDS[spec.motion][0])
+        place = "" if spec.scene == "plain" else SCENE_PLACES[spec.scene][0]
+        subject = " ".join(part for part in (_with_article(spec.thing), way, place) if part)
+    return subject if spec.style == "none" else f"{STYLE_NOUNS[spec.style][0]} of {subject}"
 
 
 def caption(spec: Spec, rng: Rng) -> str:
     """What the clip of `spec` shows, in words."""
-    return _in_style(_subject(spec, rng), spec.style, rng)
+    return _in_style(_subject(spec, rng), spec, spec.style, rng)
 
 
 def restyle_caption(spec: Spec | None, style: str, rng: Rng) -> str:
     """What to turn a source clip into: mostly the style alone, sometimes with what the source shows (`spec`)."""
     if spec is not None and rng.random() < 0.3:
-        return _in_style(_subject(spec, rng), style, rng)
+        return _in_style(_subject(spec, rng), spec, style, rng)
     words = _pick(STYLE_NOUNS[style], rng) if rng.random() < 0.6 else _pick(STYLE_TAILS[style], rng)
     return words.removeprefix("a ") if rng.random() < 0.15 else words

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .drawing import SIZE, Frame
 from .motions import MOTIONS, Path
-from .scenes import SCENES, SIZE, Frame
+from .scenes import SCENES
 from .styles import STYLES
 from .things import sprite
 
