@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from bench.weights import load_denoiser, load_vae
-from reel_tiny.denoiser.export import AXES, INPUTS, LABELS, example
+from export.graph import write_graph
+from reel_tiny.denoiser.export import add_denoiser
 from reel_tiny.denoiser.network import Config, Denoiser
-from reel_tiny.export.graph import export_graph, round_to_half
+from reel_tiny.export.graph import round_to_half
 from reel_tiny.vae import CausalVae, VaeConfig
-from reel_tiny.vae.export import export_half
+from reel_tiny.vae.export import half_graph
 
 torch.set_num_threads(1)
 
@@ -30,8 +31,8 @@ def test_the_vae_of_a_bundle_comes_back_whole(tmp_path: Path):
     vae = CausalVae(VaeConfig(encoder_widths=(8, 12), encoder_depths=(1, 2), decoder_widths=(12, 20), decoder_depths=(3, 1), thin=4)).eval()
     randomise(vae)
     vae.set_latent_statistics(torch.linspace(-0.2, 0.2, 16), torch.linspace(0.5, 1.5, 16))
-    export_half(vae.encoder, True, tmp_path / "vae_encoder/model.onnx")
-    export_half(vae.decoder, False, tmp_path / "vae_decoder/model.onnx")
+    write_graph(half_graph(vae.encoder, True), tmp_path / "vae_encoder/model.onnx")
+    write_graph(half_graph(vae.decoder, False), tmp_path / "vae_decoder/model.onnx")
     loaded = load_vae(tmp_path)
     assert loaded.config == vae.config
     assert_same_weights(loaded, vae)
@@ -41,9 +42,8 @@ def test_the_vae_of_a_bundle_comes_back_whole(tmp_path: Path):
 def denoiser_bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Denoiser]:
     denoiser = Denoiser(Config(widths=(8, 64, 128), encoder_blocks=(1, 2), decoder_blocks=(3, 1), middle_blocks=1, embedding=16)).eval()
     randomise(denoiser)
-    denoiser.exporting = True
     bundle = tmp_path_factory.mktemp("bundle")
-    export_graph(denoiser, example(2, 3, 8, 8, 5), INPUTS, "prediction", AXES, LABELS, bundle / "transformer/model.onnx")
+    add_denoiser(denoiser, bundle / "transformer/model.onnx")
     return bundle, denoiser
 
 

@@ -7,11 +7,12 @@ import onnx
 import pytest
 import torch
 
-from reel_tiny.denoiser.export import AXES, INPUTS, LABELS, example
+from export.graph import compare
+from reel_tiny.denoiser.export import add_denoiser, example
 from reel_tiny.denoiser.network import Config, Denoiser
 from reel_tiny.denoiser.sample import shifted_sigmas
 from reel_tiny.denoiser.train import is_hidden_matrix, share_out
-from reel_tiny.export.graph import export_graph, relative_difference, round_to_half
+from reel_tiny.export.graph import round_to_half
 
 torch.set_num_threads(1)
 SMALL = Config(widths=(16, 32, 32), encoder_blocks=(1, 1), decoder_blocks=(1, 1), middle_blocks=1, embedding=32, head_width=16)
@@ -66,11 +67,7 @@ def test_condition_latents_count_only_where_the_mask_says(denoiser: Denoiser) ->
 
 def test_exported_graph_equals_pytorch_at_every_shape(denoiser: Denoiser, tmp_path: Path) -> None:
     path = tmp_path / "transformer/model.onnx"
-    denoiser.exporting = True
-    export_graph(denoiser, example(2, 7, 16, 16, 9), INPUTS, "prediction", AXES, LABELS, path)
-    denoiser.exporting = False
-    for size in ((2, 7, 16, 16, 9), (1, 1, 16, 16, 3), (2, 3, 12, 20, 32), (1, 12, 9, 7, 5)):
-        assert relative_difference(denoiser, path, example(*size)) < 1e-4
+    assert compare(add_denoiser(denoiser, path), path).relative < 1e-4
     stored = {i.name: i for i in onnx.load(path).graph.initializer}
     for name, parameter in denoiser.named_parameters():
         assert np.array_equal(onnx.numpy_helper.to_array(stored[name]).astype(np.float32), parameter.numpy())

@@ -18,10 +18,10 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
-from reel_tiny.vae.export import describe_states, export_half, label_axes, write_graph
+from export.graph import Graph, write_graph
+from reel_tiny.vae.export import describe_states, half_graph
 from reel_tiny.vae.model import LATENT_CHANNELS, SPATIAL, TEMPORAL
 from torch import Tensor, nn
-from torch.export import Dim
 
 FIXTURES = Path("test/fixtures")
 BUNDLE = FIXTURES / "tiny-bundle"
@@ -44,13 +44,6 @@ def make_tokenizer() -> Tokenizer:
     )
     tokenizer.add_special_tokens(SPECIAL)
     return tokenizer
-
-
-def export(module: nn.Module, args: tuple[Tensor, ...], name: str, inputs: list[str], outputs: list[str], free: list[dict[int, str]]) -> None:
-    """Writes a graph; `free` names the axes of each input that take any length."""
-    path = BUNDLE / name / "model.onnx"
-    write_graph(module, args, inputs, outputs, tuple({axis: Dim.DYNAMIC for axis in axes} for axes in free), path)
-    label_axes(path, {axis: label for axes in free for axis, label in axes.items()})
 
 
 def write_json(path: Path, value: object) -> None:
@@ -88,17 +81,18 @@ def main() -> None:
     clip = moving_clip(25, 32, 24)
     latents = vae.encode(clip)
 
-    export_half(vae.encoder, True, BUNDLE / "vae_encoder/model.onnx")
-    export_half(vae.decoder, False, BUNDLE / "vae_decoder/model.onnx")
+    write_graph(half_graph(vae.encoder, True), BUNDLE / "vae_encoder/model.onnx")
+    write_graph(half_graph(vae.decoder, False), BUNDLE / "vae_decoder/model.onnx")
     # Each argument is a tensor of its own: the exporter takes one object given twice for one input.
     ids, ones = (torch.ones(2, 7, dtype=torch.int64) for _ in range(2))
-    tokens = {0: "batch", 1: "tokens"}
-    export(text_encoder, (ids, ones), "text_encoder", ["input_ids", "attention_mask"], ["prompt_embeds"], [tokens, tokens])
+    text_inputs = {"input_ids": (1,), "attention_mask": (1,)}
+    write_graph(Graph(text_encoder, text_inputs, ("prompt_embeds",), ((ids, ones),)), BUNDLE / "text_encoder/model.onnx")
     names = ["latents", "timestep", "prompt_embeds", "prompt_mask", "condition_latents", "condition_mask"]
     noisy, known = (torch.zeros(2, LATENT_CHANNELS, 3, 6, 4) for _ in range(2))
     arguments = (noisy, torch.ones(2), torch.zeros(2, 7, EMBED_WIDTH), ones, known, torch.zeros(2, MASK_CHANNELS, 3, 6, 4))
-    volume = {0: "batch", 2: "time", 3: "height", 4: "width"}
-    export(denoiser, arguments, "transformer", names, ["prediction"], [volume, {0: "batch"}, tokens, tokens, volume, volume])
+    volume = (2, 3, 4)
+    inputs = dict(zip(names, (volume, (), (1,), (1,), volume, volume), strict=True))
+    write_graph(Graph(denoiser, inputs, ("prediction",), (arguments,)), BUNDLE / "transformer/model.onnx")
     (BUNDLE / "tokenizer").mkdir()
     tokenizer.save(str(BUNDLE / "tokenizer/tokenizer.json"))
     write_json(

@@ -10,18 +10,17 @@ import time
 from pathlib import Path
 
 import torch
+from export.graph import Graph, compare, open_session
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from ..export.graph import export_graph, relative_difference, round_to_half
+from ..export.graph import round_to_half, write_half_graph
 from ..text.encoder import WIDTH
-from ..vae.export import open_session
 from .network import Config, Denoiser
 from .train import load_encoder
 
-INPUTS = ("latents", "timestep", "prompt_embeds", "condition_latents", "condition_mask")
-AXES = ((0, 2, 3, 4), (0,), (0, 1), (0, 2, 3, 4), (0, 2, 3, 4))
-LABELS = {0: "batch", 1: "channels", 2: "time", 3: "height", 4: "width"}
+INPUTS = {"latents": (2, 3, 4), "timestep": (), "prompt_embeds": (1,), "condition_latents": (2, 3, 4), "condition_mask": (2, 3, 4)}
+SIZES = ((2, 7, 16, 16, 9), (1, 1, 16, 16, 3), (2, 3, 12, 20, 32), (1, 12, 9, 7, 5), (1, 2, 8, 8, 2))
 LARGEST = 1e-3
 
 
@@ -44,6 +43,15 @@ def example(batch: int, frames: int, height: int, width: int, words: int) -> tup
     return torch.randn(shape, generator=g), torch.linspace(900, 100, batch), text, torch.randn(shape, generator=g), mask
 
 
+def add_denoiser(model: Denoiser, path: Path) -> Graph:
+    """Writes the graph, and returns it for comparison."""
+    graph = Graph(model, INPUTS, ("prediction",), tuple(example(*size) for size in SIZES))
+    model.exporting = True
+    write_half_graph(graph, path)
+    model.exporting = False
+    return graph
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--denoiser", required=True)
@@ -56,17 +64,16 @@ def main() -> None:
     prompts = tokenizer.encode_batch(["a chicken on a beach", "a pencil sketch of a fox spinning in the snow"])
     ids, mask = torch.tensor([p.ids for p in prompts]), torch.tensor([p.attention_mask for p in prompts])
     path = options.out / "text_encoder/model.onnx"
-    export_graph(encoder, (ids, mask), ("input_ids", "attention_mask"), "prompt_embeds", ((0, 1), (0, 1)), {0: "batch", 1: "tokens", 2: "width"}, path)
-    report(path, max(relative_difference(encoder, path, (ids[:n, :l], mask[:n, :l])) for n, l in ((2, 32), (1, 9), (2, 13))))
+    examples = tuple((ids[:n, :l], mask[:n, :l]) for n, l in ((2, 32), (1, 9), (2, 13)))
+    graph = Graph(encoder, {"input_ids": (1,), "attention_mask": (1,)}, ("prompt_embeds",), examples)
+    write_half_graph(graph, path)
+    report(path, compare(graph, path).relative)
 
-    denoiser = round_to_half(load_denoiser(options.denoiser))
-    denoiser.exporting = True
     path = options.out / "transformer/model.onnx"
-    export_graph(denoiser, example(2, 7, 16, 16, 9), INPUTS, "prediction", AXES, LABELS, path)
-    sizes = ((2, 7, 16, 16, 9), (1, 1, 16, 16, 3), (2, 3, 12, 20, 32), (1, 12, 9, 7, 5), (1, 2, 8, 8, 2))
-    denoiser.exporting = False
-    report(path, max(relative_difference(denoiser, path, example(*size)) for size in sizes))
-    session = open_session(path, 2)
+    graph = add_denoiser(round_to_half(load_denoiser(options.denoiser)), path)
+    report(path, compare(graph, path).relative)
+    torch.set_num_threads(2)
+    session = open_session(path)
     feed = {name: x.numpy() for name, x in zip(INPUTS, example(2, 7, 16, 16, 32), strict=True)}
     session.run(None, feed)
     seconds = []

@@ -1,27 +1,21 @@
-"""Exports one PyTorch module as an ONNX graph with float16 storage, and holds it against PyTorch."""
+"""Writes a PyTorch module as an ONNX graph with float16 storage."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
+from export.graph import Graph, parameter_names, write_graph
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
-
-from ..vae.export import label_axes, open_session, write_graph
+from torch import nn
 
 
-def export_graph(
-    module: nn.Module, arguments: tuple[Tensor, ...], inputs: Sequence[str], output: str, axes: Sequence[Sequence[int]], labels: dict[int, str], path: Path
-) -> None:
-    """Writes `path`; `axes` are the free axes of each input. Matrices are stored as float16 and cast on loading."""
-    shapes = tuple({axis: torch.export.Dim.DYNAMIC for axis in one} for one in axes)
-    write_graph(module, arguments, list(inputs), [output], shapes, path)
-    label_axes(path, labels)
-    onnx.save(halve_matrices(onnx.load(path), {name for name, _ in module.named_parameters()}), path)
+def write_half_graph(graph: Graph, path: Path) -> None:
+    """Writes `path`. Matrices are stored as float16 and cast on loading."""
+    write_graph(graph, path)
+    onnx.save(halve_matrices(onnx.load(path), parameter_names(graph.module)), path)
 
 
 def halve_matrices(model: onnx.ModelProto, named: set[str]) -> onnx.ModelProto:
@@ -51,13 +45,3 @@ def round_to_half(module: nn.Module) -> nn.Module:
             if parameter.ndim >= 2:
                 parameter.copy_(parameter.half().float())
     return module
-
-
-def relative_difference(module: nn.Module, path: Path, arguments: tuple[Tensor, ...]) -> float:
-    """The largest difference between onnxruntime and PyTorch, as a share of PyTorch's largest value."""
-    session = open_session(path, 1)
-    feed = {i.name: x.numpy() for i, x in zip(session.get_inputs(), arguments, strict=True)}
-    with torch.no_grad():
-        expected = module(*arguments).numpy()
-    actual = session.run(None, feed)[0]
-    return float(np.abs(actual - expected).max() / np.abs(expected).max())
