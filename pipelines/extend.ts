@@ -1,20 +1,18 @@
 // A clip that goes on: its own frames first, then new ones that follow from its last.
 import { z } from 'zod';
-import { keepFrames, requireTask } from '../src/diffusion/conditions.js';
-import { latentShape, pixelFrames } from '../src/diffusion/geometry.js';
+import { requireTask } from '../src/diffusion/conditions.js';
+import { latentFrames, latentShape, pixelFrames } from '../src/diffusion/geometry.js';
+import { startFromFrames } from '../src/diffusion/given-frames.js';
 import { frameRateOptions, prompt, samplingOptions, sizeOptions, vaeOptions } from '../src/diffusion/options.js';
 import { decodeFrames } from '../src/diffusion/output.js';
 import { definePipeline } from '../src/diffusion/pipeline.js';
 import { prepareSampling } from '../src/diffusion/prepare.js';
-import type { RunContext } from '../src/diffusion/progress.js';
 import { sampleLatents } from '../src/diffusion/sample.js';
 import { planSource } from '../src/diffusion/source.js';
-import { encodeFrames } from '../src/diffusion/stills.js';
 import { expected, InvalidOptionError, MediaError } from '../src/errors.js';
 import type { Frame } from '../src/media/frame.js';
 import { readFrames } from '../src/media/read-frames.js';
-import type { Model } from '../src/networks/model.js';
-import { axis, lengthOf, type Tensor } from '../src/tensor/tensor.js';
+import type { Tensor } from '../src/tensor/tensor.js';
 
 export const extend = definePipeline({
   name: 'extend',
@@ -46,9 +44,11 @@ export const extend = definePipeline({
     const readSource = () => readFrames(options.input, { ...size, fit: 'cover', frameRate, signal: context.signal });
 
     async function* continueFrom(tail: readonly Frame[]): AsyncGenerator<Tensor> {
-      const known = await encodeTail(model, tail, options.input, context);
-      const shape = latentShape(manifest, size, lengthOf(known, axis.time) + newLatents);
-      yield* sampleLatents(sampling, shape, { known: keepFrames(undefined, shape, known, 0) }, context);
+      if (tail.length === 0) throw new MediaError(`Expected at least one frame in ${options.input}, got none.`);
+      const usable = usableTail(tail.length, manifest.latent.temporalCompression);
+      const shape = latentShape(manifest, size, latentFrames(manifest, usable) + newLatents);
+      const start = await startFromFrames(model, { first: tail.slice(tail.length - usable) }, shape, context);
+      yield* sampleLatents(sampling, shape, start, context);
     }
 
     async function* latents(): AsyncGenerator<Tensor> {
@@ -102,10 +102,4 @@ function pushBounded<T>(items: T[], item: T, most: number): void {
 /** Returns how many of a tail's frames the VAE takes: one more than a multiple of its temporal compression. */
 function usableTail(length: number, compression: number): number {
   return length - ((length - 1) % compression);
-}
-
-async function encodeTail(model: Model, tail: readonly Frame[], path: string, context: RunContext): Promise<Tensor> {
-  if (tail.length === 0) throw new MediaError(`Expected at least one frame in ${path}, got none.`);
-  const usable = usableTail(tail.length, model.manifest.latent.temporalCompression);
-  return encodeFrames(model, tail.slice(tail.length - usable), context);
 }

@@ -1,7 +1,8 @@
 // A picture that starts to move; with a last picture, a clip that leads from the one to the other.
 import { z } from 'zod';
-import { keepFrames, requireTask } from '../src/diffusion/conditions.js';
+import { requireTask } from '../src/diffusion/conditions.js';
 import { latentFrames, latentShape, sourceSize } from '../src/diffusion/geometry.js';
+import { startFromFrames } from '../src/diffusion/given-frames.js';
 import {
   frameRateOptions,
   lengthOptions,
@@ -14,7 +15,7 @@ import { decodeFrames } from '../src/diffusion/output.js';
 import { definePipeline } from '../src/diffusion/pipeline.js';
 import { prepareSampling } from '../src/diffusion/prepare.js';
 import { sampleLatents } from '../src/diffusion/sample.js';
-import { encodeSettled, encodeStill, readStill } from '../src/diffusion/stills.js';
+import { readStill } from '../src/diffusion/stills.js';
 import { probe } from '../src/media/probe.js';
 
 export const imageToVideo = definePipeline({
@@ -32,22 +33,16 @@ export const imageToVideo = definePipeline({
   }),
   async run(model, options, context) {
     const { manifest } = model;
-    requireTask(manifest, 'first-frame');
-    if (options.last !== undefined) requireTask(manifest, 'last-frame');
+    requireTask(manifest, options.last === undefined ? 'first-frame' : 'last-frame');
     const size = sourceSize(manifest, await probe(options.input, { signal: context.signal }), options);
     const numFrames = options.numFrames ?? manifest.defaults.numFrames;
     const frameRate = options.frameRate ?? manifest.defaults.frameRate;
-    const length = latentFrames(manifest, numFrames);
-    const shape = latentShape(manifest, size, length);
-
-    const first = await encodeStill(model, await readStill(options.input, size, context), 1, context);
-    let known = keepFrames(undefined, shape, first, 0);
-    if (options.last !== undefined) {
-      const last = await encodeSettled(model, await readStill(options.last, size, context), context);
-      known = keepFrames(known, shape, last, length - 1);
-    }
+    const shape = latentShape(manifest, size, latentFrames(manifest, numFrames));
+    const first = await readStill(options.input, size, context);
+    const last = options.last === undefined ? undefined : await readStill(options.last, size, context);
+    const start = await startFromFrames(model, { first: [first], last }, shape, context);
     const { sampling, settings, warnings } = await prepareSampling(model, options, [{ text: options.prompt }], context);
-    const latents = sampleLatents(sampling, shape, { known }, context);
+    const latents = sampleLatents(sampling, shape, start, context);
     return {
       ...size,
       frameRate,

@@ -1,5 +1,6 @@
 // A clip from a prompt.
 import { z } from 'zod';
+import { requireTask } from '../src/diffusion/conditions.js';
 import { clipSize, latentFrames, latentShape } from '../src/diffusion/geometry.js';
 import {
   frameRateOptions,
@@ -27,6 +28,7 @@ export const textToVideo = definePipeline({
   }),
   async run(model, options, context) {
     const { manifest } = model;
+    requireTask(manifest, 'text');
     const size = clipSize(manifest, options);
     const numFrames = options.numFrames ?? manifest.defaults.numFrames;
     const frameRate = options.frameRate ?? manifest.defaults.frameRate;

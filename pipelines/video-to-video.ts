@@ -29,7 +29,7 @@ export const videoToVideo = definePipeline({
     const { size, frameRate, audio } = await planSource(manifest, options, context);
     const strength = options.strength ?? manifest.defaults.strength;
     const follows = manifest.tasks.includes('restyle');
-    if (!follows && strength === 1) requireTask(manifest, 'restyle');
+    if (!follows) requireTask(manifest, strength === 1 ? 'restyle' : 'text');
     const guidanceScale = options.guidanceScale ?? (follows ? manifest.defaults.sourceGuidanceScale : undefined);
     const sampled = { ...options, strength, guidanceScale };
     const prepared = await prepareSampling(model, sampled, [{ text: options.prompt }], context);

@@ -1,8 +1,8 @@
 // What is known of a clip before it is made: positions to keep, and a source clip to follow.
 import { InvalidOptionError } from '../errors.js';
-import type { Manifest } from '../networks/manifest.js';
+import { conditionMaskLength, type Manifest } from '../networks/manifest.js';
 import type { Schedule } from '../schedulers/scheduler.js';
-import { axis, createTensor, filled, lengthOf, sizeOf, slice, type Tensor, writeSlice } from '../tensor/tensor.js';
+import { axis, createTensor, filled, sizeOf, slice, type Tensor, writeSlice } from '../tensor/tensor.js';
 
 /** Latents that are known at some positions. */
 export interface Known {
@@ -10,6 +10,14 @@ export interface Known {
   readonly latents: Tensor;
   /** [1, 1, t, h, w], 1 where the latents are to be kept and 0 where they are to be made. */
   readonly mask: Tensor;
+}
+
+/** Frames that the denoiser is told of and sees to itself: nothing is put back into the latents. */
+export interface Told {
+  /** [1, C, t, h, w], coded as the manifest's `conditionFrom` says. */
+  readonly latents: Tensor;
+  /** [1, F, t, h, w], 1 for each of the temporalCompression pixel frames that is known of a latent frame. */
+  readonly frames: Tensor;
 }
 
 /** What the denoiser graph is given besides latents and prompt. */
@@ -35,32 +43,54 @@ export function sliceKnown(known: Known, start: number, end: number): Known {
   return { latents: slice(known.latents, axis.time, start, end), mask: slice(known.mask, axis.time, start, end) };
 }
 
-/** Returns the condition inputs for what is known and followed, or undefined when the denoiser takes none.
- * A source to follow counts wherever nothing is kept. `follow` is a source clip's latents [1, C, t, h, w]. */
-export function buildCondition(
-  manifest: Manifest,
-  known: Known | undefined,
-  follow: Tensor | undefined,
-): Condition | undefined {
+/** Returns latent frames [start, end) of what the denoiser is told. */
+export function sliceTold(told: Told, start: number, end: number): Told {
+  return { latents: slice(told.latents, axis.time, start, end), frames: slice(told.frames, axis.time, start, end) };
+}
+
+/** What a condition is made of; all span the same latents. */
+export interface Given {
+  readonly known?: Known | undefined;
+  readonly told?: Told | undefined;
+  /** A source clip's latents [1, C, t, h, w], whose structure is followed wherever nothing is kept. */
+  readonly follow?: Tensor | undefined;
+}
+
+/** Returns the condition inputs for what is known, told and followed, or undefined when the denoiser takes none. What is
+ * known goes before what is told. */
+export function buildCondition(manifest: Manifest, { known, told, follow }: Given): Condition | undefined {
   const meanings = manifest.graphs.denoiser.conditionMask;
-  const any = known ?? (follow === undefined ? undefined : { latents: follow });
-  if (meanings === undefined || any === undefined) return undefined;
-  const { shape } = any.latents;
-  const conditionLatents = createTensor(shape);
-  const conditionMask = createTensor(shape.with(axis.channels, meanings.length));
-  const positions = sizeOf(shape) / lengthOf(any.latents, axis.channels);
-  const keepChannel = meanings.indexOf('keep');
-  const followChannel = meanings.indexOf('follow');
-  for (let position = 0; position < positions; position++) {
-    const isKept = keepChannel >= 0 && known !== undefined && known.mask.data[position] === 1;
-    const from = isKept ? known.latents : followChannel >= 0 ? follow : undefined;
-    if (from === undefined) continue;
-    conditionMask.data[(isKept ? keepChannel : followChannel) * positions + position] = 1;
-    for (let at = position; at < conditionLatents.data.length; at += positions) {
-      conditionLatents.data[at] = from.data[at] as number;
+  const shape = (known ?? told)?.latents.shape ?? follow?.shape;
+  if (meanings === undefined || shape === undefined) return undefined;
+  const conditionLatents = createTensor(shape, told?.latents.data.slice());
+  const conditionMask = createTensor(shape.with(axis.channels, conditionMaskLength(manifest)));
+  const positions = sizeOf(shape.slice(axis.time));
+  const frames = manifest.latent.temporalCompression;
+  let channel = 0;
+  for (const meaning of meanings) {
+    const count = meaning === 'keep-frames' ? frames : 1;
+    const mask = conditionMask.data.subarray(channel * positions, (channel + count) * positions);
+    channel += count;
+    for (let at = 0; at < mask.length; at++) {
+      const position = at % positions;
+      const isKept = known?.mask.data[position] === 1;
+      if (meaning === 'follow') mask[at] = !isKept && follow !== undefined ? 1 : 0;
+      else if (isKept || told === undefined) mask[at] = isKept ? 1 : 0;
+      else if (meaning === 'keep-frames') mask[at] = told.frames.data[at] as number;
+      else mask[at] = isToldWhole(told, position, positions) ? 1 : 0;
     }
   }
+  const follows = meanings.includes('follow') ? follow : undefined;
+  for (let at = 0; at < conditionLatents.data.length; at++) {
+    const from = known?.mask.data[at % positions] === 1 ? known.latents : follows;
+    if (from !== undefined) conditionLatents.data[at] = from.data[at] as number;
+  }
   return { conditionLatents, conditionMask };
+}
+
+function isToldWhole({ frames }: Told, position: number, positions: number): boolean {
+  for (let at = position; at < frames.data.length; at += positions) if (frames.data[at] !== 1) return false;
+  return true;
 }
 
 /** Returns a function that puts what is known, noised to the level of the next call, back into the latents (Lugmayr et al. 2022,

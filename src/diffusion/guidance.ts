@@ -13,6 +13,8 @@ export interface Guidance {
   readonly start: number;
   /** Share of the run, in 0 to 1, from which it is off again. */
   readonly end: number;
+  /** Takes the place of `scale` in the calls of a model's second denoiser. Default: `scale`. */
+  readonly scale2?: number | undefined;
 }
 
 /** Returns whether guidance is on at that network call. Bounds truncate, as in diffusers' guiders. */

@@ -66,6 +66,13 @@ export const samplingOptions = {
     .optional()
     .meta({ flag: 'guidance' })
     .describe('how strongly the prompt is followed; 1 or less: no guidance'),
+  guidanceScale2: z
+    .number()
+    .min(0)
+    .max(100)
+    .optional()
+    .meta({ flag: 'guidance-2' })
+    .describe('the same for the second of a model’s two denoisers (default: the model’s, or as --guidance)'),
   guidanceRescale: share
     .default(0)
     .meta({ flag: 'guidance-rescale' })

@@ -1,5 +1,7 @@
 // From options to a sampling: the model's defaults filled in, prompts read, the scheduler chosen, the seed drawn.
 import { randomInt } from 'node:crypto';
+import { InvalidOptionError } from '../errors.js';
+import type { Manifest } from '../networks/manifest.js';
 import type { Model, PromptEmbeds } from '../networks/model.js';
 import { createScheduler, withScheduler } from '../schedulers/create-scheduler.js';
 import type { SamplingOptions } from './options.js';
@@ -25,6 +27,7 @@ export async function prepareSampling(
   const negativePrompt = options.negativePrompt ?? defaults.negativePrompt;
   const steps = options.steps ?? defaults.steps;
   const guidanceScale = options.guidanceScale ?? defaults.guidanceScale;
+  const scale2 = secondScale(model.manifest, options);
   const seed = options.seed ?? randomInt(2 ** 32);
   const strength = options.strength ?? 1;
   const scheduler =
@@ -44,6 +47,7 @@ export async function prepareSampling(
       strength,
       guidance: {
         scale: guidanceScale,
+        scale2,
         rescale: options.guidanceRescale,
         start: options.guidanceStart,
         end: options.guidanceEnd,
@@ -58,6 +62,7 @@ export async function prepareSampling(
       seed,
       steps,
       guidanceScale,
+      ...(scale2 === undefined ? {} : { guidanceScale2: scale2 }),
       guidanceRescale: options.guidanceRescale,
       guidanceStart: options.guidanceStart,
       guidanceEnd: options.guidanceEnd,
@@ -70,6 +75,17 @@ export async function prepareSampling(
         `The prompt "${prompt.slice(0, 40)}…" is longer than the model reads; it left out "${cut.slice(0, 80)}".`,
     ),
   };
+}
+
+/** Returns the guidance of a model's second denoiser where it differs from the first one's. */
+function secondScale({ name, graphs }: Manifest, options: SamplingOptions): number | undefined {
+  if (graphs.denoiser2 !== undefined) {
+    return options.guidanceScale2 ?? (options.guidanceScale === undefined ? graphs.denoiser2.guidanceScale : undefined);
+  }
+  if (options.guidanceScale2 === undefined) return undefined;
+  throw new InvalidOptionError(
+    `Expected no guidance for a second denoiser, as model "${name}" has one denoiser, got ${options.guidanceScale2}. Leave it out.`,
+  );
 }
 
 function rowOf({ embeds, mask }: PromptEmbeds, row: number): PromptEmbeds {

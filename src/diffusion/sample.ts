@@ -1,12 +1,22 @@
 // Latents of a clip of any length: windows one after the other (bounded memory) or all at every step (joint).
 import { expected, InvalidOptionError, throwIfCancelled } from '../errors.js';
 import { previewFrame } from '../networks/latent-preview.js';
-import type { Model, PromptEmbeds } from '../networks/model.js';
+import { isSecondDenoisers } from '../networks/manifest.js';
+import type { DenoiserCall, Model, PromptEmbeds } from '../networks/model.js';
 import type { Schedule, Scheduler } from '../schedulers/scheduler.js';
 import { combine } from '../tensor/math.js';
 import { TorchRandom } from '../tensor/random.js';
 import { axis, lengthOf, sizeOf, slice, type Tensor } from '../tensor/tensor.js';
-import { buildCondition, type Condition, constrainTo, type Known, keepFrames, sliceKnown } from './conditions.js';
+import {
+  buildCondition,
+  type Condition,
+  constrainTo,
+  type Known,
+  keepFrames,
+  sliceKnown,
+  sliceTold,
+  type Told,
+} from './conditions.js';
 import { denoise, type Predict } from './denoise.js';
 import { type Guidance, guide, isGuided } from './guidance.js';
 import type { RunContext } from './progress.js';
@@ -35,26 +45,28 @@ export interface Sampling {
   readonly windows: 'stream' | 'joint';
 }
 
-/** One stretch of latents to make, and what is known about it. */
-interface Stretch extends Window {
-  /** [1, C, t, h, w]. */
-  readonly shape: readonly number[];
-  readonly noise: Tensor;
-  readonly random: TorchRandom;
+/** What a clip starts from besides noise; each spans the whole clip. */
+export interface Start {
   /** Latents to start from when strength is below 1. */
   readonly source?: Tensor | undefined;
   /** A source clip whose structure is followed. */
   readonly follow?: Tensor | undefined;
+  /** What is kept. */
   readonly known?: Known | undefined;
-}
-
-/** What a clip starts from besides noise; each spans the whole clip. */
-export interface Start {
-  readonly source?: Tensor | undefined;
-  readonly follow?: Tensor | undefined;
-  readonly known?: Known | undefined;
+  /** What only the denoiser is told of. */
+  readonly told?: Told | undefined;
+  /** What the image encoder makes of the pictures that the clip starts from, [1, N, D], for every frame alike. */
+  readonly imageEmbeds?: Tensor | undefined;
   /** Noise to start from instead of the seed's. */
   readonly noise?: Tensor | undefined;
+}
+
+/** One stretch of latents to make, and what is known about it. */
+interface Stretch extends Window, Start {
+  /** [1, C, t, h, w]. */
+  readonly shape: readonly number[];
+  readonly noise: Tensor;
+  readonly random: TorchRandom;
 }
 
 /** Yields the latents of a clip of `shape` [1, C, t, h, w] in pieces along time. */
@@ -69,12 +81,7 @@ export async function* sampleLatents(
   if (sampling.windows === 'joint' || windows.length === 1) {
     const random = new TorchRandom(sampling.seed);
     const noise = start.noise ?? random.normal(shape);
-    yield await sampleStretch(
-      sampling,
-      { start: 0, end: total, shape, noise, random, ...omitNoise(start) },
-      windows,
-      context,
-    );
+    yield await sampleStretch(sampling, { ...start, start: 0, end: total, shape, noise, random }, windows, context);
     return;
   }
   const pieces = windows.map((window) => ({ window, ...sliceStart(start, window) }));
@@ -112,27 +119,20 @@ async function* sampleStream(
 ): AsyncGenerator<Tensor> {
   let previous: { window: Window; latents: Tensor } | undefined;
   let index = 0;
-  for await (const { window, source, follow, known, noise } of pieces) {
+  for await (const { window, ...piece } of pieces) {
     throwIfCancelled(context.signal);
     const random = new TorchRandom(sampling.seed + index);
-    const base = shape ?? (source as Tensor).shape;
+    const base = shape ?? (piece.source as Tensor).shape;
     const windowShape = base.with(axis.time, window.end - window.start);
-    let kept = known;
+    let known = piece.known;
     let shared = 0;
     if (previous !== undefined) {
       shared = previous.window.end - window.start;
       const frames = lengthOf(previous.latents, axis.time);
-      kept = keepFrames(known, windowShape, slice(previous.latents, axis.time, frames - shared, frames), 0);
+      known = keepFrames(known, windowShape, slice(previous.latents, axis.time, frames - shared, frames), 0);
     }
-    const stretch = {
-      ...window,
-      shape: windowShape,
-      noise: noise ?? random.normal(windowShape),
-      random,
-      source,
-      follow,
-      known: kept,
-    };
+    const noise = piece.noise ?? random.normal(windowShape);
+    const stretch = { ...piece, ...window, shape: windowShape, noise, random, known };
     const latents = await sampleStretch(sampling, stretch, [{ start: 0, end: window.end - window.start }], context);
     yield slice(latents, axis.time, shared, lengthOf(latents, axis.time));
     previous = { window, latents };
@@ -188,14 +188,15 @@ function createPredict(
   calls: number,
   context: RunContext,
 ): Predict {
-  const { model, guidance, negative } = sampling;
+  const { model, guidance: asked, negative } = sampling;
   const inWindow = async (window: Window, latents: Tensor, timestep: number, call: number): Promise<Tensor> => {
-    const known = stretch.known === undefined ? undefined : sliceKnown(stretch.known, window.start, window.end);
-    const follow =
-      stretch.follow === undefined ? undefined : slice(stretch.follow, axis.time, window.start, window.end);
-    const condition = buildCondition(model.manifest, known, follow);
-    const predict = (prompt: PromptEmbeds) => run(model, { latents, timestep, prompt, ...condition }, context);
+    const { known, told, follow, imageEmbeds } = stretch;
+    const condition = buildCondition(model.manifest, sliceStart({ known, told, follow }, window));
+    const predict = (prompt: PromptEmbeds) =>
+      run(model, { latents, timestep, prompt, imageEmbeds, ...condition }, context);
     const conditional = await blendPrompts(sampling.prompts, stretch.start + window.start, latents, predict);
+    const isSecond = isSecondDenoisers(model.manifest, timestep);
+    const guidance = isSecond ? { ...asked, scale: asked.scale2 ?? asked.scale } : asked;
     if (!isGuided(guidance, call, calls)) return conditional;
     return guide(conditional, await predict(negative), guidance);
   };
@@ -204,11 +205,7 @@ function createPredict(
     inWindow({ start: 0, end: lengthOf(latents, axis.time) }, latents, timestep, call);
 }
 
-function run(
-  model: Model,
-  call: { latents: Tensor; timestep: number; prompt: PromptEmbeds } & Partial<Condition>,
-  context: RunContext,
-): Promise<Tensor> {
+function run(model: Model, call: DenoiserCall & Partial<Condition>, context: RunContext): Promise<Tensor> {
   const work = () => model.denoise(call, { signal: context.signal, priority: context.priority });
   return context.clock === undefined ? work() : context.clock.time('denoise', work);
 }
@@ -239,10 +236,6 @@ function clipWindows(model: Model, total: number): Window[] {
   return planWindows(total, latentFrames, overlap);
 }
 
-function omitNoise(start: Start): Omit<Start, 'noise'> {
-  return { source: start.source, follow: start.follow, known: start.known };
-}
-
 function sliceStart(start: Start, { start: from, end }: Window): Start {
   const cut = (tensor: Tensor | undefined) => (tensor === undefined ? undefined : slice(tensor, axis.time, from, end));
   return {
@@ -250,6 +243,8 @@ function sliceStart(start: Start, { start: from, end }: Window): Start {
     follow: cut(start.follow),
     noise: cut(start.noise),
     known: start.known === undefined ? undefined : sliceKnown(start.known, from, end),
+    told: start.told === undefined ? undefined : sliceTold(start.told, from, end),
+    imageEmbeds: start.imageEmbeds,
   };
 }
 

@@ -44,9 +44,14 @@ export async function encodeFrames(model: Model, frames: readonly Frame[], conte
   async function* pixels() {
     yield framesToPixels(frames);
   }
+  return encodePixels(model, pixels(), context);
+}
+
+/** Returns the latents [1, C, t, h, w] of pixels [1, 3, n, H, W] that come in pieces. */
+export async function encodePixels(model: Model, pixels: AsyncIterable<Tensor>, context: RunContext): Promise<Tensor> {
   const pieces: Tensor[] = [];
   const encode = async () => {
-    for await (const piece of model.encode(pixels(), { signal: context.signal })) pieces.push(piece);
+    for await (const piece of model.encode(pixels, { signal: context.signal })) pieces.push(piece);
   };
   await (context.clock === undefined ? encode() : context.clock.time('encode', encode));
   return concat(pieces, axis.time);

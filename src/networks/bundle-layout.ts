@@ -3,7 +3,7 @@ import { posix } from 'node:path';
 import type { Manifest } from './manifest.js';
 
 /** The graphs of a bundle, as the manifest calls them. */
-export const graphNames = ['textEncoder', 'denoiser', 'vaeEncoder', 'vaeDecoder'] as const;
+export const graphNames = ['textEncoder', 'imageEncoder', 'denoiser', 'denoiser2', 'vaeEncoder', 'vaeDecoder'] as const;
 export type GraphName = (typeof graphNames)[number];
 
 /** A file as the manifest lists it. */
@@ -17,8 +17,15 @@ export const bundleFiles = {
   tokenizerConfig: 'tokenizer/tokenizer_config.json',
 } as const;
 
-/** Returns the files of a graph: the one that is opened, and whatever lies beside it. */
-export function graphFiles({ graphs, files }: Manifest, graph: GraphName): BundleFile[] {
-  const folder = posix.dirname(graphs[graph].path);
-  return files.filter(({ path }) => posix.dirname(path) === folder);
+/** Returns the file of a graph that is opened, or undefined when the bundle has no such graph. */
+export function graphPath({ graphs }: Manifest, graph: GraphName): string | undefined {
+  return graphs[graph]?.path;
+}
+
+/** Returns the files of a graph: the one that is opened, and whatever lies beside it; none when the bundle has no such graph. */
+export function graphFiles(manifest: Manifest, graph: GraphName): BundleFile[] {
+  const opened = graphPath(manifest, graph);
+  if (opened === undefined) return [];
+  const folder = posix.dirname(opened);
+  return manifest.files.filter(({ path }) => posix.dirname(path) === folder);
 }

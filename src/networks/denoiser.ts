@@ -1,7 +1,7 @@
 // One call of the denoiser: what the graph wants is made from what is given, and held against it before anything runs.
 import { expected, InvalidOptionError, NetworkError } from '../errors.js';
 import { axis, createTensor, sameShape, sizeOf, type Tensor } from '../tensor/tensor.js';
-import type { Manifest } from './manifest.js';
+import { conditionMaskLength, type Manifest } from './manifest.js';
 import type { CallOptions, DenoiserCall } from './model.js';
 import type { NetworkSession, NetworkTensor } from './session.js';
 
@@ -12,28 +12,43 @@ import type { NetworkSession, NetworkTensor } from './session.js';
  */
 export async function predict(
   session: NetworkSession,
-  { latent, graphs }: Manifest,
+  manifest: Manifest,
   call: DenoiserCall,
   options: CallOptions,
 ): Promise<Tensor> {
-  const { latents, timestep, prompt, conditionLatents, conditionMask } = call;
+  const { latent, graphs } = manifest;
+  const { latents, timestep, prompt, imageEmbeds, conditionLatents, conditionMask } = call;
   if (!Number.isFinite(timestep)) throw new InvalidOptionError(expected('timestep', 'a finite number', timestep));
-  const { inputs, conditionMask: meanings = [] } = graphs.denoiser;
+  const { inputs } = graphs.denoiser;
   const volume = latents.shape.slice(axis.time);
   const tokens = prompt.embeds.shape[1] ?? 0;
-  const embedWidth = session.inputs.find(({ name }) => name === 'prompt_embeds')?.shape[2];
+  const widthOf = (input: string) => session.inputs.find(({ name }) => name === input)?.shape[2];
   const parts: Part[] = [
     { input: 'latents', name: 'latents', tensor: latents, row: [latent.channels, ...volume] },
-    { input: 'prompt_embeds', name: 'prompt embeds', tensor: prompt.embeds, row: [tokens, embedWidth] },
+    { input: 'prompt_embeds', name: 'prompt embeds', tensor: prompt.embeds, row: [tokens, widthOf('prompt_embeds')] },
     { input: 'prompt_mask', name: 'prompt mask', tensor: prompt.mask, row: [tokens] },
+    {
+      input: 'image_embeds',
+      name: 'image embeds',
+      tensor: imageEmbeds,
+      row: [imageEmbeds?.shape[1], widthOf('image_embeds')],
+    },
     {
       input: 'condition_latents',
       name: 'condition latents',
       tensor: conditionLatents,
       row: [latent.channels, ...volume],
     },
-    { input: 'condition_mask', name: 'condition mask', tensor: conditionMask, row: [meanings.length, ...volume] },
+    {
+      input: 'condition_mask',
+      name: 'condition mask',
+      tensor: conditionMask,
+      row: [conditionMaskLength(manifest), ...volume],
+    },
   ];
+  if (imageEmbeds === undefined && inputs.includes('image_embeds')) {
+    throw new InvalidOptionError(expected('image embeds', 'given, as this model starts from a picture', 'none'));
+  }
   if (volume.length !== 3) throw new InvalidOptionError(expected('latents', '[B, C, t, h, w]', [...latents.shape]));
   for (const part of parts) assertRow(part);
   const batch = commonBatch(parts);
@@ -42,9 +57,9 @@ export async function predict(
   };
   for (const { input, name, tensor, row } of parts) {
     const isTaken = input === 'latents' || inputs.some((taken) => taken === input);
-    const isCondition = input === 'condition_latents' || input === 'condition_mask';
+    const isPrompt = input === 'prompt_embeds' || input === 'prompt_mask';
     if (isTaken) feeds[input] = feed(session, input, repeated(tensor, batch, row as readonly number[]));
-    else if (isCondition && tensor !== undefined) {
+    else if (!isPrompt && tensor !== undefined) {
       throw new InvalidOptionError(`This model takes no ${name}. Use a model whose tasks include what you want to do.`);
     }
   }

@@ -1,7 +1,7 @@
 // What a bundle weighs, graph by graph.
 import { join } from 'node:path';
 import type { Bundle } from './bundle.js';
-import { type GraphName, graphFiles, graphNames } from './bundle-layout.js';
+import { type GraphName, graphFiles, graphNames, graphPath } from './bundle-layout.js';
 import { countParameters, readGraphOutline } from './onnx-file.js';
 
 /** Size of one graph of a bundle. */
@@ -18,7 +18,8 @@ export interface GraphSize {
 export function inspectBundle({ path: folder, manifest }: Bundle): GraphSize[] {
   const sizes: GraphSize[] = [];
   for (const graph of graphNames) {
-    const { path } = manifest.graphs[graph];
+    const path = graphPath(manifest, graph);
+    if (path === undefined) continue;
     sizes.push({
       graph,
       path,

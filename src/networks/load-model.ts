@@ -6,7 +6,8 @@ import { type Bundle, readBundle, readBundleJson } from './bundle.js';
 import { bundleFiles, type GraphName } from './bundle-layout.js';
 import { predict } from './denoiser.js';
 import { resolveDevice } from './device.js';
-import type { Manifest } from './manifest.js';
+import { embedImages } from './image-encoder.js';
+import { isSecondDenoisers, type Manifest } from './manifest.js';
 import type { CallOptions, DenoiserCall, Device, DeviceChoice, Model, PromptEmbeds, VaeOptions } from './model.js';
 import { openGraph } from './open-graph.js';
 import type { NetworkSession } from './session.js';
@@ -60,6 +61,10 @@ class BundleModel implements Model {
     return embedPrompts(session, tokenizer, this.manifest, prompts, options);
   }
 
+  async encodeImages(pixels: Tensor, options: CallOptions = {}): Promise<Tensor> {
+    return embedImages(await this.#network('imageEncoder'), pixels, options);
+  }
+
   encode(pixels: AsyncIterable<Tensor>, options: VaeOptions = {}): AsyncGenerator<Tensor> {
     return encodePixels(() => this.#network('vaeEncoder'), this.manifest, pixels, options);
   }
@@ -69,7 +74,8 @@ class BundleModel implements Model {
   }
 
   async denoise(call: DenoiserCall, options: CallOptions = {}): Promise<Tensor> {
-    return predict(await this.#network('denoiser'), this.manifest, call, options);
+    const graph = isSecondDenoisers(this.manifest, call.timestep) ? 'denoiser2' : 'denoiser';
+    return predict(await this.#network(graph), this.manifest, call, options);
   }
 
   async close(): Promise<void> {

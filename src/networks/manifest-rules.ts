@@ -1,6 +1,6 @@
 // What the fields of a manifest have to say to each other.
 import { posix } from 'node:path';
-import { bundleFiles } from './bundle-layout.js';
+import { bundleFiles, graphNames, graphPath } from './bundle-layout.js';
 import type { Manifest } from './manifest.js';
 
 /** Returns the first field that contradicts another and how, or undefined when all agree. */
@@ -10,10 +10,13 @@ export function manifestProblem(manifest: Manifest): string | undefined {
 
 function rules(manifest: Manifest): readonly (readonly [problem: string, isKept: boolean])[] {
   const { latent, defaults, window, graphs, files } = manifest;
-  const { inputs, conditionMask } = graphs.denoiser;
+  const { inputs, conditionMask, conditionFrom, knownFrames } = graphs.denoiser;
   const listed = new Set(files.map(({ path }) => path));
   const halves = [graphs.vaeEncoder, graphs.vaeDecoder];
-  const graphPaths = [...Object.values(graphs), ...halves.flatMap(({ first }) => first ?? [])].map(({ path }) => path);
+  const graphPaths = [
+    ...graphNames.flatMap((graph) => graphPath(manifest, graph) ?? []),
+    ...halves.flatMap(({ first }) => first?.path ?? []),
+  ];
   const needed = [bundleFiles.schedulerConfig, bundleFiles.tokenizer, ...graphPaths];
   const unlisted = needed.find((path) => !listed.has(path));
   return [
@@ -49,6 +52,14 @@ function rules(manifest: Manifest): readonly (readonly [problem: string, isKept:
     [
       'graphs.denoiser.conditionMask: expected the meaning of each channel exactly when condition_mask is an input',
       inputs.includes('condition_mask') === (conditionMask?.length ?? 0) > 0,
+    ],
+    [
+      'graphs.denoiser.conditionFrom: expected knownFrames "told" with "pixels", as no latents of known frames alone are there to keep',
+      conditionFrom !== 'pixels' || knownFrames === 'told',
+    ],
+    [
+      'graphs.denoiser.inputs: expected image_embeds exactly when there is graphs.imageEncoder',
+      inputs.includes('image_embeds') === (graphs.imageEncoder !== undefined),
     ],
     [
       'graphs.denoiser.inputs: expected condition_latents and condition_mask together',

@@ -33,10 +33,19 @@ const streamingGraphSchema = z.object({
 });
 
 /** What a denoiser graph may be given, beyond `latents` and `timestep`. */
-export const denoiserInputs = ['prompt_embeds', 'prompt_mask', 'condition_latents', 'condition_mask'] as const;
+export const denoiserInputs = [
+  'prompt_embeds',
+  'prompt_mask',
+  'image_embeds',
+  'condition_latents',
+  'condition_mask',
+] as const;
 
-/** What the channels of `condition_mask` say of a latent position. */
-export const conditionMaskChannels = ['keep', 'follow'] as const;
+/**
+ * What the channels of `condition_mask` say of a latent position. `keep-frames` stands for temporalCompression channels,
+ * one for each pixel frame of a latent frame; the first latent frame's are all the first frame's.
+ */
+export const conditionMaskChannels = ['keep', 'keep-frames', 'follow'] as const;
 
 /** What a bundle may be able to do; each is a way to fill the denoiser's inputs. */
 export const tasks = ['text', 'first-frame', 'last-frame', 'inpaint', 'restyle'] as const;
@@ -75,12 +84,29 @@ export const manifestSchema = z.object({
   window: z.object({ latentFrames: positiveInt, overlap: z.int().min(0) }),
   graphs: z.object({
     textEncoder: z.object({ path: relativePath, maxTokens: positiveInt, padding: z.enum(['longest', 'max']) }),
+    imageEncoder: z.object({ path: relativePath }).optional(),
     denoiser: z.object({
       path: relativePath,
       inputs: z.array(z.enum(denoiserInputs)),
-      /** Meaning of each channel of `condition_mask`, in order. */
+      /** Meaning of the channels of `condition_mask`, in order. */
       conditionMask: z.array(z.enum(conditionMaskChannels)).optional(),
+      /**
+       * What `condition_latents` code: known frames alone, with zeros elsewhere in the latents (the default), or the whole
+       * clip, whose unknown pixels are mid-grey.
+       */
+      conditionFrom: z.enum(['latents', 'pixels']).optional(),
+      /** Whether known frames are put back into the latents at every step (the default), or the denoiser is only told. */
+      knownFrames: z.enum(['kept', 'told']).optional(),
     }),
+    /** Takes over from `denoiser` below that share of the noise schedule; its inputs are the same. */
+    denoiser2: z
+      .object({
+        path: relativePath,
+        below: z.number().gt(0).lt(1),
+        /** Default: that of `defaults`. */
+        guidanceScale: z.number().min(0).optional(),
+      })
+      .optional(),
     vaeEncoder: streamingGraphSchema,
     vaeDecoder: streamingGraphSchema,
   }),
@@ -97,6 +123,21 @@ export const manifestSchema = z.object({
 
 /** A bundle's manifest, checked. */
 export type Manifest = z.infer<typeof manifestSchema>;
+
+/** Timesteps of a whole noise schedule, in every family. */
+const trainTimesteps = 1000;
+
+/** Returns whether a call at that timestep is the second denoiser's. */
+export function isSecondDenoisers({ graphs }: Manifest, timestep: number): boolean {
+  return graphs.denoiser2 !== undefined && timestep < graphs.denoiser2.below * trainTimesteps;
+}
+
+/** Returns how many channels `condition_mask` has. */
+export function conditionMaskLength({ latent, graphs }: Manifest): number {
+  const meanings = graphs.denoiser.conditionMask ?? [];
+  return meanings.reduce((sum, meaning) => sum + (meaning === 'keep-frames' ? latent.temporalCompression : 1), 0);
+}
+
 export type StateSpec = z.infer<typeof stateSchema>;
 export type StreamingGraph = z.infer<typeof streamingGraphSchema>;
 export type Task = (typeof tasks)[number];

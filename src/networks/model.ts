@@ -36,9 +36,11 @@ export interface DenoiserCall {
   /** A number of the schedule's timesteps. */
   readonly timestep: number;
   readonly prompt: PromptEmbeds;
-  /** [B, C, t, h, w]: clean latents at the positions that the mask names, zeros elsewhere. */
+  /** [B, N, D]: what `encodeImages` gives, where the model takes pictures that way. */
+  readonly imageEmbeds?: Tensor | undefined;
+  /** [B, C, t, h, w]: clean latents at the positions that the mask names, elsewhere what the manifest's `conditionFrom` says. */
   readonly conditionLatents?: Tensor | undefined;
-  /** [B, M, t, h, w], one channel for each meaning in the manifest. */
+  /** [B, M, t, h, w], channels as in the manifest. */
   readonly conditionMask?: Tensor | undefined;
 }
 
@@ -59,6 +61,8 @@ export interface Model {
   readonly device: DeviceChoice;
   /** Returns embeddings of the prompts, padded to one length. */
   encodePrompts(prompts: readonly string[], options?: CallOptions): Promise<PromptEmbeds>;
+  /** Returns what the denoiser is given of pictures [B, 3, H, W] in [-1, 1]: [1, B·N, D], the pictures' tokens in a row. */
+  encodeImages(pixels: Tensor, options?: CallOptions): Promise<Tensor>;
   /** Yields the latents [1, C, n, h, w] of a clip whose pixels [1, 3, m, H, W] come in pieces of any length. */
   encode(pixels: AsyncIterable<Tensor>, options?: VaeOptions): AsyncGenerator<Tensor>;
   /** Yields the pixels [1, 3, m, H, W] of latents [1, C, n, h, w] that come in pieces of any length; buffers are the caller's. */

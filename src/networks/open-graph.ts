@@ -2,8 +2,8 @@
 import { join } from 'node:path';
 import { BundleError } from '../errors.js';
 import { type Bundle, verifyFiles } from './bundle.js';
-import { type GraphName, graphFiles } from './bundle-layout.js';
-import type { Manifest, StreamingGraph } from './manifest.js';
+import { type GraphName, graphFiles, graphPath } from './bundle-layout.js';
+import { conditionMaskLength, type Manifest, type StreamingGraph } from './manifest.js';
 import { openSession, type SessionOptions } from './open-session.js';
 import type { GraphInfo, NetworkSession, TensorInfo } from './session.js';
 import { isStateName, stateInput, stateOutput } from './worker-protocol.js';
@@ -14,7 +14,9 @@ import { isStateName, stateInput, stateOutput } from './worker-protocol.js';
  */
 export async function openGraph(bundle: Bundle, graph: GraphName, options: SessionOptions): Promise<NetworkSession> {
   const { manifest } = bundle;
-  const path = join(bundle.path, manifest.graphs[graph].path);
+  const file = graphPath(manifest, graph);
+  if (file === undefined) throw new BundleError(`The bundle ${bundle.path} has no ${graph}. Use another model.`);
+  const path = join(bundle.path, file);
   const first = graph === 'vaeEncoder' || graph === 'vaeDecoder' ? manifest.graphs[graph].first : undefined;
   const firstPath = first === undefined ? undefined : join(bundle.path, first.path);
   // Hashing costs less than loading and goes on beside it. Where both fail, the hash says why.
@@ -53,20 +55,28 @@ function wanted(name: string, shape: WantedTensor['shape'], types: WantedTensor[
   return { name, types, shape };
 }
 
-function signature({ latent, graphs }: Manifest, graph: GraphName): Signature {
+function signature(manifest: Manifest, graph: GraphName): Signature {
+  const { latent, graphs } = manifest;
   const latents = wanted('latents', [any, latent.channels, any, any, any]);
   const pixels = wanted('pixels', [any, 3, any, any, any]);
   if (graph === 'textEncoder') {
     const ids = ['input_ids', 'attention_mask'].map((name) => wanted(name, [any, any], ['int64']));
     return { inputs: ids, outputs: [wanted('prompt_embeds', [any, any, any])] };
   }
-  if (graph === 'denoiser') {
-    const { inputs, conditionMask } = graphs.denoiser;
+  if (graph === 'imageEncoder') {
+    return {
+      inputs: [wanted('pixels', [any, 3, any, any])],
+      outputs: [wanted('image_embeds', [any, any, any])],
+    };
+  }
+  if (graph === 'denoiser' || graph === 'denoiser2') {
+    const { inputs } = graphs.denoiser;
     const optional = {
       prompt_embeds: wanted('prompt_embeds', [any, any, any]),
       prompt_mask: wanted('prompt_mask', [any, any], ['int64', 'float32']),
+      image_embeds: wanted('image_embeds', [any, any, any]),
       condition_latents: { ...latents, name: 'condition_latents' },
-      condition_mask: wanted('condition_mask', [any, conditionMask?.length, any, any, any]),
+      condition_mask: wanted('condition_mask', [any, conditionMaskLength(manifest), any, any, any]),
     };
     return {
       inputs: [latents, wanted('timestep', [any], ['float32', 'int64']), ...inputs.map((name) => optional[name])],

@@ -8,8 +8,14 @@ import { createTensor, filled } from '../../src/tensor/tensor.js';
 const shape = [1, 2, 3, 1, 2];
 const positions = 6;
 
-function manifestWith(conditionMask: ('keep' | 'follow')[] | undefined): Manifest {
-  return { name: 'some-model', tasks: ['text'], graphs: { denoiser: { conditionMask } } } as unknown as Manifest;
+function manifestWith(conditionMask: ('keep' | 'keep-frames' | 'follow')[] | undefined): Manifest {
+  const latent = { temporalCompression: 2 };
+  return {
+    name: 'some-model',
+    tasks: ['text'],
+    latent,
+    graphs: { denoiser: { conditionMask } },
+  } as unknown as Manifest;
 }
 
 describe('keepFrames', () => {
@@ -27,22 +33,40 @@ describe('buildCondition', () => {
   const follow = filled(shape, 9);
 
   it('is nothing when nothing is known, or the denoiser takes no conditions', () => {
-    assert.equal(buildCondition(manifestWith(['keep', 'follow']), undefined, undefined), undefined);
-    assert.equal(buildCondition(manifestWith(undefined), known, follow), undefined);
+    assert.equal(buildCondition(manifestWith(['keep', 'follow']), {}), undefined);
+    assert.equal(buildCondition(manifestWith(undefined), { known, follow }), undefined);
   });
 
   it('follows the source wherever nothing is kept', () => {
-    const condition = buildCondition(manifestWith(['keep', 'follow']), known, follow);
+    const condition = buildCondition(manifestWith(['keep', 'follow']), { known, follow });
     assert.deepEqual([...(condition?.conditionLatents.data ?? [])], [9, 9, 5, 5, 9, 9, 9, 9, 5, 5, 9, 9]);
     assert.deepEqual([...(condition?.conditionMask.data ?? [])], [0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1]);
   });
 
   it('puts the channels in the order of the manifest, and leaves out those that it lacks', () => {
-    const swapped = buildCondition(manifestWith(['follow', 'keep']), known, follow);
+    const swapped = buildCondition(manifestWith(['follow', 'keep']), { known, follow });
     assert.deepEqual([...(swapped?.conditionMask.data ?? [])], [1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0]);
-    const keepOnly = buildCondition(manifestWith(['keep']), known, follow);
+    const keepOnly = buildCondition(manifestWith(['keep']), { known, follow });
     assert.deepEqual([...(keepOnly?.conditionMask.data ?? [])], [0, 0, 1, 1, 0, 0]);
     assert.deepEqual([...(keepOnly?.conditionLatents.data ?? [])], [0, 0, 5, 5, 0, 0, 0, 0, 5, 5, 0, 0]);
+  });
+
+  it('tells of pixel frames one by one, and lets what is kept go before', () => {
+    // Frames 0 and 3 of five: latent frame 1 is known in the first of its two frames.
+    const told = {
+      latents: createTensor(
+        shape,
+        Float32Array.from({ length: 12 }, (_, at) => at),
+      ),
+      frames: createTensor([1, 2, 3, 1, 2], Float32Array.of(1, 1, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0)),
+    };
+    const alone = buildCondition(manifestWith(['keep-frames', 'keep']), { told });
+    assert.deepEqual([...(alone?.conditionLatents.data ?? [])], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    assert.deepEqual(alone?.conditionMask.shape, [1, 3, 3, 1, 2]);
+    assert.deepEqual([...(alone?.conditionMask.data ?? [])], [...told.frames.data, 1, 1, 0, 0, 0, 0]);
+    const both = buildCondition(manifestWith(['keep-frames']), { told, known });
+    assert.deepEqual([...(both?.conditionLatents.data ?? [])], [0, 1, 5, 5, 4, 5, 6, 7, 5, 5, 10, 11]);
+    assert.deepEqual([...(both?.conditionMask.data ?? [])], [1, 1, 1, 1, 0, 0, 1, 1, 1, 1, 0, 0]);
   });
 });
 

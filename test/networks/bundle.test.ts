@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { BundleError } from '../../src/errors.js';
 import { listModels, readBundle, verifyBundle } from '../../src/networks/bundle.js';
-import { type GraphName, graphNames } from '../../src/networks/bundle-layout.js';
+import { type GraphName, graphNames, graphPath } from '../../src/networks/bundle-layout.js';
 import { inspectBundle } from '../../src/networks/inspect.js';
 import { openGraph } from '../../src/networks/open-graph.js';
 
@@ -167,6 +167,7 @@ test('no link leads out of the folder', async () => {
 test('the graphs of a bundle fit its manifest', async () => {
   const bundle = await readBundle(tiny);
   for (const graph of graphNames) {
+    if (graphPath(bundle.manifest, graph) === undefined) continue;
     const session = await openGraph(bundle, graph, { device: 'cpu' });
     assert.ok(session.inputs.length > 0);
     await session.release();
