@@ -12,6 +12,7 @@ export { videoToVideo } from '../pipelines/video-to-video.js';
 export type { Pipeline } from './diffusion/pipeline.js';
 export { type Preview, type Progress, type RunContext, type Stage, StageClock, stages } from './diffusion/progress.js';
 export { saveClip } from './diffusion/save.js';
+export { CallCount } from './diffusion/step-cache.js';
 export {
   BundleError,
   CancelledError,

@@ -35,6 +35,11 @@ const wanted: Readonly<
   '09-cancel': { output: 'a.mp4', files: [], says: /^Cancelled; no .*a\.mp4 was written\.$/ },
   '10-queue': { output: '', files: ['a dog.mp4', 'a panda.mp4', 'a robot.mp4'], says: /a robot: .*a robot\.mp4$/ },
   '11-frames': { files: [], says: /^frame 8: \d+\.\d$/ },
+  '12-step-cache': {
+    output: 'a.mp4',
+    files: ['a.mp4'],
+    says: /a\.mp4: \d+ of 20 calls saved, (\d+\.\d|Infinity) dB from the whole clip$/,
+  },
 };
 
 let folder: string;

@@ -8,7 +8,7 @@ export interface OptionFlag {
   readonly key: string;
   /** Name on the command line, without dashes. */
   readonly flag: string;
-  readonly type: 'string' | 'number' | 'integer';
+  readonly type: 'string' | 'number' | 'integer' | 'string or number';
   /** Place among the arguments, or undefined for a flag. */
   readonly positional: number | 'rest' | undefined;
   readonly isRequired: boolean;
@@ -32,6 +32,7 @@ interface PropertySchema {
   maxLength?: number;
   minItems?: number;
   maxItems?: number;
+  anyOf?: PropertySchema[];
   flag?: string;
   positional?: number | 'rest';
   inputFile?: boolean;
@@ -45,7 +46,7 @@ export function optionFlags(schema: z.ZodObject): OptionFlag[] {
     return {
       key,
       flag: property.flag ?? kebabCase(key),
-      type: property.type === 'number' || property.type === 'integer' ? property.type : 'string',
+      type: typeOf(property),
       positional: property.positional,
       isRequired: required.includes(key),
       isInputFile: property.inputFile ?? false,
@@ -68,7 +69,13 @@ export function parseOption(schema: z.ZodObject, option: OptionFlag, given: unkn
   if (Array.isArray(given) && !isList) {
     throw new InvalidOptionError(expected(displayName(option), 'given once', given));
   }
-  return checkOption(schema, option, option.type === 'string' ? given : numberOf(given), displayName(option), given);
+  return checkOption(schema, option, parsed(option, given), displayName(option), given);
+}
+
+function parsed({ type }: OptionFlag, given: unknown): unknown {
+  if (type === 'string') return given;
+  const number = numberOf(given);
+  return type === 'string or number' && Number.isNaN(number) ? given : number;
 }
 
 /** Returns the value if the schema takes it. `name` and `shown` are for the message. Throws InvalidOptionError. */
@@ -88,11 +95,17 @@ function numberOf(given: unknown): number {
   return typeof given === 'string' && /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(given) ? Number(given) : Number.NaN;
 }
 
+function typeOf({ type, anyOf }: PropertySchema): OptionFlag['type'] {
+  if (anyOf !== undefined) return 'string or number';
+  return type === 'number' || type === 'integer' ? type : 'string';
+}
+
 function kebabCase(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 function ruleOf(property: PropertySchema): string {
+  if (property.anyOf !== undefined) return property.anyOf.map(ruleOf).join(', or ');
   if (property.enum !== undefined) return `one of ${property.enum.join(', ')}`;
   if (property.type === 'array') return `${property.minItems ?? 0} to ${property.maxItems ?? 'any number of'} texts`;
   if (property.type === 'string') {

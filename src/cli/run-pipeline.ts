@@ -3,6 +3,7 @@ import { LatentsWriter } from '../diffusion/latents-file.js';
 import type { Pipeline } from '../diffusion/pipeline.js';
 import { StageClock } from '../diffusion/progress.js';
 import { saveClip } from '../diffusion/save.js';
+import { CallCount } from '../diffusion/step-cache.js';
 import { expected, InvalidOptionError } from '../errors.js';
 import type { Clip } from '../media/clip.js';
 import { findFfmpeg } from '../media/ffmpeg.js';
@@ -41,6 +42,7 @@ export async function runPipeline(request: RunRequest): Promise<RunReport> {
 async function makeAndSave(request: RunRequest, display: ProgressDisplay, signal: AbortSignal): Promise<RunReport> {
   const start = performance.now();
   const clock = new StageClock();
+  const calls = new CallCount();
   const { warning } = await findFfmpeg();
   if (warning !== undefined) display.note(`warning: ${warning}`);
   const model = await loadModel(request.model, { device: deviceName(request.device) });
@@ -48,7 +50,7 @@ async function makeAndSave(request: RunRequest, display: ProgressDisplay, signal
   let clip: Clip | undefined;
   try {
     if (!request.quiet) display.note(`${model.name} on ${model.device.device}: ${model.device.reason}`);
-    const context = { signal, clock, onProgress: display.onProgress, onLatents: writer?.write.bind(writer) };
+    const context = { signal, clock, calls, onProgress: display.onProgress, onLatents: writer?.write.bind(writer) };
     clip = await request.pipeline.run(model, request.options, context);
     for (const text of clip.warnings) display.note(`warning: ${text}`);
     const written = await saveClip(clip, request.output, context);
@@ -63,6 +65,7 @@ async function makeAndSave(request: RunRequest, display: ProgressDisplay, signal
       settings: clip.settings,
       stageSeconds: clock.seconds,
       seconds: (performance.now() - start) / 1000,
+      ...(calls.made === 0 ? {} : { calls: { made: calls.made, saved: calls.saved } }),
       peakRssBytes: process.resourceUsage().maxRSS * 1024,
       sizeBytes: written.sizeBytes,
       device: model.device.device,

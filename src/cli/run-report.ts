@@ -14,6 +14,8 @@ export interface RunReport {
   /** Seconds spent waiting for each stage; stages overlap, so they may add up to more or less than `seconds`. */
   readonly stageSeconds: Readonly<Partial<Record<Stage, number>>>;
   readonly seconds: number;
+  /** Network calls that were made, and those that the step cache saved; missing for runs without any. */
+  readonly calls?: { readonly made: number; readonly saved: number } | undefined;
   /** Of this process with its networks, without ffmpeg's. */
   readonly peakRssBytes: number;
   readonly sizeBytes: number;
@@ -25,7 +27,7 @@ export interface RunReport {
 
 /** Returns a run in two or three lines. */
 export function describeRun(report: RunReport): string {
-  const { output, frames, width, height, frameRate, sizeBytes, seed, latents } = report;
+  const { output, frames, width, height, frameRate, sizeBytes, seed, latents, calls } = report;
   const parts = [
     frames === 1 ? '1 frame' : `${frames} frames`,
     `${width}x${height}`,
@@ -34,8 +36,15 @@ export function describeRun(report: RunReport): string {
     ...(seed === undefined ? [] : [`seed ${seed}`]),
   ];
   const lines = [output, `  ${parts.join(', ')}`, `  ${describeCost(report)}`];
+  if (calls !== undefined && calls.saved > 0) lines.push(`  ${describeCalls(calls)}`);
   if (latents !== undefined) lines.push(`  latents in ${latents}`);
   return lines.join('\n');
+}
+
+/** Returns what the step cache saved in one line. */
+export function describeCalls({ made, saved }: { readonly made: number; readonly saved: number }): string {
+  const all = made + saved;
+  return `${saved} of ${all} network calls saved (${((100 * saved) / all).toFixed(0)} %)`;
 }
 
 /** Returns the time of each stage and the memory in one line. */

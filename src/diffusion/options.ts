@@ -90,6 +90,10 @@ export const samplingOptions = {
     .enum(['stream', 'joint'])
     .default('stream')
     .describe('long clips: one window after the other in bounded memory, or all blended at every step'),
+  cache: z
+    .union([z.enum(['off', 'auto']), share])
+    .default('off')
+    .describe('leaves out network calls while the answer would move by less than this share of itself'),
 };
 
 export const vaeOptions = {

@@ -56,6 +56,7 @@ export async function prepareSampling(
       prompts: timed,
       negative: rowOf(embeds, prompts.length),
       windows: options.windows,
+      cache: options.cache,
     },
     settings: {
       model: model.name,
@@ -68,6 +69,7 @@ export async function prepareSampling(
       guidanceEnd: options.guidanceEnd,
       negativePrompt,
       windows: options.windows,
+      cache: options.cache,
       ...(options.scheduler === undefined ? {} : { scheduler: options.scheduler }),
     },
     warnings: embeds.truncated.map(

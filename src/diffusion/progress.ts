@@ -1,5 +1,6 @@
 // What a run tells its caller while it works: how far each stage is, how long it took, and a preview.
 import type { Tensor } from '../tensor/tensor.js';
+import type { CallCount } from './step-cache.js';
 
 /** The stages of a run, in the order in which they start. Stages overlap: a chunk is decoded while another is written. */
 export const stages = ['prompt', 'encode', 'denoise', 'decode', 'write'] as const;
@@ -32,6 +33,8 @@ export interface RunContext {
   readonly onLatents?: ((latents: Tensor) => Promise<void> | void) | undefined;
   /** Where the seconds of each stage are added up. */
   readonly clock?: StageClock | undefined;
+  /** Where network calls are counted. */
+  readonly calls?: CallCount | undefined;
   /** Place among the jobs that wait for the same device; higher runs first. Default 0. */
   readonly priority?: number | undefined;
 }

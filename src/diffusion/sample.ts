@@ -21,6 +21,7 @@ import { denoise, type Predict } from './denoise.js';
 import { type Guidance, guide, isGuided } from './guidance.js';
 import type { RunContext } from './progress.js';
 import { gather, type SourcePiece, sourceWindows } from './source-windows.js';
+import { type CacheSetting, CallCount, foretelling } from './step-cache.js';
 import { addWeighted, divideFrames, jointPredict, planWindows, type Window } from './windows.js';
 
 /** A prompt and how much it counts at each latent frame. */
@@ -43,6 +44,8 @@ export interface Sampling {
   readonly negative: PromptEmbeds;
   /** 'stream' makes one window after the other and holds one; 'joint' blends all windows at every step. */
   readonly windows: 'stream' | 'joint';
+  /** Which network calls are foretold instead of made. Default 'off'. */
+  readonly cache?: CacheSetting | undefined;
 }
 
 /** What a clip starts from besides noise; each spans the whole clip. */
@@ -154,7 +157,14 @@ async function sampleStretch(
   let latents = startLatents(schedule, stretch, strength);
   const constrain = known === undefined ? undefined : constrainTo(known, schedule, noise);
   if (constrain !== undefined) latents = constrain(latents, 0);
-  const predict = createPredict(sampling, stretch, windows, schedule.timesteps.length, context);
+  const calls = schedule.timesteps.length;
+  const predict = foretelling(
+    createPredict(sampling, stretch, windows, calls, context),
+    sampling.cache ?? 'off',
+    calls,
+    (call) => isGuided(sampling.guidance, call, calls),
+    context.calls ?? new CallCount(),
+  );
   for await (const state of denoise({
     predict,
     schedule,

@@ -104,6 +104,21 @@ export function standardDeviation(x: Tensor): number {
   return Math.sqrt(sum / (x.data.length - 1));
 }
 
+/** Returns the Euclidean length of all elements taken as one vector. */
+export function norm(x: Tensor): number {
+  let sum = 0;
+  for (const value of x.data) sum += value ** 2;
+  return Math.sqrt(sum);
+}
+
+/** Returns the Euclidean length of x - y. Throws InvalidOptionError when shapes differ. */
+export function distance(x: Tensor, y: Tensor): number {
+  assertSameShape(x, y);
+  let sum = 0;
+  for (const [index, value] of x.data.entries()) sum += (value - (y.data[index] as number)) ** 2;
+  return Math.sqrt(sum);
+}
+
 function assertSameShape(x: Tensor, y: Tensor): void {
   if (!sameShape(x.shape, y.shape)) {
     throw new InvalidOptionError(expected('shape of the other tensor', `[${x.shape.join(', ')}]`, [...y.shape]));

@@ -11,10 +11,11 @@ import { networks } from './networks.js';
 import { type Outcome, toJson, toTable } from './report.js';
 import type { Benchmark, Setting } from './result.js';
 import { startUp } from './start-up.js';
+import { stepCache } from './step-cache.js';
 import { TorchProcess } from './torch.js';
 
 /** Quick ones first. */
-const benchmarks: readonly Benchmark[] = [eventLoop, ...networks, frames, startUp, ...memory];
+const benchmarks: readonly Benchmark[] = [eventLoop, ...networks, frames, startUp, stepCache, ...memory];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -81,6 +81,9 @@ test('numbers are whole, in range, and given once', async () => {
     ['seed', '-1', 'a whole number of at least 0'],
     ['seed', '1e30', 'a whole number of at least 0'],
     ['windows', 'some', 'one of stream, joint'],
+    ['cache', '1.5', 'one of off, auto, or a number from 0 to 1'],
+    ['cache', '0.1x', 'one of off, auto, or a number from 0 to 1'],
+    ['cache', 'on', 'one of off, auto, or a number from 0 to 1'],
   ] as const) {
     const message = `error: Expected --${flag} to be ${rule}, got ${JSON.stringify(text)}.`;
     assert.deepEqual(await failure('generate', 'x', `--${flag}`, text), [2, message]);

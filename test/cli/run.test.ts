@@ -19,7 +19,8 @@ beforeEach(async () => {
 after(() => rm(folder, { recursive: true }));
 
 const model = ['--model', tinyBundle];
-const small = [...model, '--width', '32', '--height', '40', '--steps', '3', '--device', 'cpu'];
+const atTinySize = [...model, '--width', '32', '--height', '40', '--device', 'cpu'];
+const small = [...atTinySize, '--steps', '3'];
 
 async function report(...arguments_: string[]): Promise<RunReport> {
   const { code, stdout, stderr } = await runCli([...arguments_, '--json']);
@@ -63,6 +64,18 @@ test('generate says what it made; --like makes the same bytes again, and flags g
   assert.deepEqual(await readFile(again), await readFile(first));
   const changed = await report('generate', 'a dog', ...model, '--like', first, '--seed', '5', '-o', other);
   assert.deepEqual(changed.settings, { ...made.settings, prompt: 'a dog', seed: 5 });
+});
+
+test('--cache leaves out calls, says how many, and is one of the settings', async () => {
+  const output = join(folder, 'a.mp4');
+  const options = [...atTinySize, '--steps', '8', '--seed', '4', '-o', output];
+  assert.deepEqual((await report('generate', 'a cat', ...options)).calls, { made: 8, saved: 0 });
+  const { calls, settings } = await report('generate', 'a cat', ...options, '--cache', '1');
+  assert.ok(calls !== undefined && calls.saved > 0 && calls.made + calls.saved === 8, JSON.stringify(calls));
+  assert.equal(settings.cache, 1);
+  assert.deepEqual((await report('generate', ...model, '--like', output, '-o', output)).calls, calls);
+  const { stdout } = await runCli(['generate', ...model, '--like', output, '-o', output]);
+  assert.match(stdout, new RegExp(`^  ${calls.saved} of 8 network calls saved`, 'm'));
 });
 
 test('--like of another command gives prompt and sampling, not size and length', async () => {
