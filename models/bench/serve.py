@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .weights import load_denoiser, load_vae
+from reel_tiny.weights import load_denoiser, load_vae
 
 Network = Callable[[], Tensor]
 

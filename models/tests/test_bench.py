@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from bench.weights import load_denoiser, load_vae
 from export.graph import write_graph
 from reel_tiny.denoiser.export import add_denoiser
 from reel_tiny.denoiser.network import Config, Denoiser
 from reel_tiny.export.graph import round_to_half
 from reel_tiny.vae import CausalVae, VaeConfig
 from reel_tiny.vae.export import half_graph
+from reel_tiny.weights import load_denoiser, load_vae
 
 torch.set_num_threads(1)
 

@@ -1,9 +1,10 @@
 // Latents on their way out: handed to who keeps them, decoded, cut to length, as frames.
+import { setImmediate } from 'node:timers/promises';
 import { throwIfCancelled } from '../errors.js';
 import type { Frame } from '../media/frame.js';
 import { pixelsToFrames } from '../media/pixels.js';
 import type { Model } from '../networks/model.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { axis, lengthOf, type Tensor } from '../tensor/tensor.js';
 import { type RunContext, timeEach } from './progress.js';
 
 /** What part of the decoded frames is wanted. */
@@ -33,20 +34,22 @@ export async function* decodeFrames(
   );
   let decoded = 0;
   for await (const pixels of chunks) {
-    const frames = pixelsToFrames(pixels);
+    const frames = lengthOf(pixels, axis.time);
     const from = Math.max(0, skip - decoded);
-    decoded += frames.length;
+    decoded += frames;
     // Asked only now: the source's length may have become known with this chunk.
     const wanted = limit?.() ?? Number.POSITIVE_INFINITY;
-    const until = Math.min(frames.length, frames.length - (decoded - skip - wanted));
+    const until = Math.min(frames, frames - (decoded - skip - wanted));
     context.onProgress?.({
       stage: 'decode',
       done: Math.max(0, Math.min(decoded - skip, wanted)),
       total: limit?.() ?? total,
     });
-    for (const frame of frames.slice(from, Math.max(0, until))) {
+    for (const frame of pixelsToFrames(pixels, from, until)) {
       throwIfCancelled(signal);
       yield frame;
+      // Else a chunk of large frames would hold the event loop for as long as all of them take.
+      await setImmediate();
     }
     if (decoded - skip >= wanted) return;
   }

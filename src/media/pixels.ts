@@ -1,6 +1,6 @@
 // Between 8-bit frames and pixel tensors.
 import { expected, InvalidOptionError, NetworkError } from '../errors.js';
-import { createTensor, type Tensor } from '../tensor/tensor.js';
+import { axis, createTensor, type Tensor } from '../tensor/tensor.js';
 import type { Frame } from './frame.js';
 
 /** The float32 value of each byte. */
@@ -30,17 +30,18 @@ export function framesToPixels(frames: readonly Frame[]): Tensor {
 }
 
 /**
- * Returns one new frame a time step of pixels [1, 3, T, H, W]. Values beyond [-1, 1] are clamped, others rounded to the
- * nearest level, halves up. Throws NetworkError on NaN, which would else become black.
+ * Yields one new frame a time step of pixels [1, 3, T, H, W], from `start` to before `end`, each made when it is asked for:
+ * a chunk of large frames at once would hold the event loop. Values beyond [-1, 1] are clamped, others rounded to the nearest
+ * level, halves up. Throws NetworkError on NaN, which would else become black.
  */
-export function pixelsToFrames(pixels: Tensor): Frame[] {
+export function* pixelsToFrames(pixels: Tensor, start = 0, end = pixels.shape[axis.time] ?? 0): Generator<Frame> {
   const [batch, channels, numFrames = 0, height = 0, width = 0] = pixels.shape;
   if (pixels.shape.length !== 5 || batch !== 1 || channels !== 3) {
     throw new InvalidOptionError(expected('pixels', 'of shape [1, 3, T, H, W]', [...pixels.shape]));
   }
   const plane = width * height;
   const channel = numFrames * plane;
-  return Array.from({ length: numFrames }, (_, time) => {
+  for (let time = start; time < end; time++) {
     const red = pixels.data.subarray(time * plane, (time + 1) * plane);
     const green = pixels.data.subarray(channel + time * plane, channel + (time + 1) * plane);
     const blue = pixels.data.subarray(2 * channel + time * plane, 2 * channel + (time + 1) * plane);
@@ -59,8 +60,8 @@ export function pixelsToFrames(pixels: Tensor): Frame[] {
     if (Number.isNaN(sum)) {
       throw new NetworkError('Expected pixels to be numbers, got NaN. Use fp32 weights, or a lower guidance scale.');
     }
-    return { width, height, data };
-  });
+    yield { width, height, data };
+  }
 }
 
 /** Throws InvalidOptionError unless the frame has this size and as many bytes as it needs. */

@@ -19,7 +19,9 @@ test('every byte becomes byte / 127.5 - 1 at its place, and comes back', () => {
     });
   });
   assert.deepEqual(pixels.data, expectedData);
-  assert.deepEqual(pixelsToFrames(pixels), frames);
+  assert.deepEqual([...pixelsToFrames(pixels)], frames);
+  assert.deepEqual([...pixelsToFrames(pixels, 1)], frames.slice(1));
+  assert.deepEqual([...pixelsToFrames(pixels, 0, 1)], frames.slice(0, 1));
 });
 
 test('values are clamped and rounded to the nearest level, halves up', () => {
@@ -50,8 +52,8 @@ test('values are clamped and rounded to the nearest level, halves up', () => {
 test('NaN, a wrong shape, no frames and frames of two sizes are errors', () => {
   const data = new Float32Array(12);
   data[5] = Number.NaN;
-  assert.throws(() => pixelsToFrames({ shape: [1, 3, 1, 2, 2], data }), NetworkError);
-  assert.throws(() => pixelsToFrames({ shape: [2, 3, 1, 2, 1], data }), InvalidOptionError);
+  assert.throws(() => pixelsToFrames({ shape: [1, 3, 1, 2, 2], data }).next(), NetworkError);
+  assert.throws(() => pixelsToFrames({ shape: [2, 3, 1, 2, 1], data }).next(), InvalidOptionError);
   assert.throws(() => framesToPixels([]), /Expected frames to be at least one, got 0/);
   const sizes = [solidFrame(4, 2, [0, 0, 0]), solidFrame(2, 4, [0, 0, 0])];
   assert.throws(() => framesToPixels(sizes), /Expected frame size to be 4x2, got "2x4"/);

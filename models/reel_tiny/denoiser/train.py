@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ..text.encoder import TextEncoder
 from ..vae.muon import Muon
+from ..weights import load_denoiser
 from .network import Config, Denoiser
 from .tasks import Batch, Tasks
 
@@ -79,8 +80,9 @@ def rate_at(done: float, decay_from: float, floor: float) -> float:
 class Shared:
     """What the workers hold in common: weights, their moving average, gradients, and the progress so far."""
 
-    def __init__(self, workers: int, checkpoint: Path) -> None:
-        self.model = Denoiser(Config()).to(memory_format=torch.channels_last)
+    def __init__(self, workers: int, checkpoint: Path, bundle: Path | None) -> None:
+        model = Denoiser(Config()) if bundle is None else load_denoiser(bundle).train()
+        self.model = model.to(memory_format=torch.channels_last)
         self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self.progress = torch.zeros(4, dtype=torch.float64)  # seconds, steps, pictures, clips
         if checkpoint.exists():
@@ -202,6 +204,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("cache", "text", "tokenizer", "out"):
         parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--from", dest="bundle", type=Path, help="a bundle whose weights to begin at")
     parser.add_argument("--picture-minutes", type=float, default=28)
     parser.add_argument("--clip-minutes", type=float, default=27)
     parser.add_argument("--picture-batch", type=int, default=32, help="a worker")
@@ -218,7 +221,7 @@ def main() -> None:
     torch.manual_seed(options.seed)
     torch.set_num_threads(1)  # before forking: OpenMP's threads don't survive a fork
     os.makedirs(options.out, exist_ok=True)
-    shared = Shared(options.workers, Path(options.out) / "checkpoint.pt")
+    shared = Shared(options.workers, Path(options.out) / "checkpoint.pt", options.bundle)
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=work, args=(worker, shared, options)) for worker in range(1, options.workers)]
     for process in processes:

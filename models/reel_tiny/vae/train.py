@@ -4,6 +4,9 @@ One single-threaded worker a core, gradients averaged once a step: on a machine 
 that is twice as fast as two threads that wait for each other in every convolution.
 
     python -m reel_tiny.vae.train --pools 'pools/a*.npy' --late-pools 'pools/b*.npy' --out DIR --minutes 55
+    python -m reel_tiny.vae.train --from reel-tiny --late 0 --decibels 0.06 0.12 ...
+
+With --from, a run begins at the weights of a bundle and not at principal components.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
+from ..weights import load_vae
 from .measure import held_out_excerpts, round_trip_psnr
 from .model import CausalVae
 from .muon import Muon
@@ -122,8 +126,8 @@ def sum_over_workers(flat: Tensor) -> None:
 class Run:
     """What a checkpoint holds: weights, their moving average, optimisers and progress."""
 
-    def __init__(self, lr: float, muon_lr: float):
-        self.vae = CausalVae()
+    def __init__(self, vae: CausalVae, lr: float, muon_lr: float):
+        self.vae = vae
         hidden, rest = split_parameters(self.vae) if muon_lr > 0 else ([], list(self.vae.parameters()))
         self.adam = torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.95), weight_decay=0.01)
         self.muon = Muon(hidden, lr=muon_lr, weight_decay=0.01) if hidden else None
@@ -186,10 +190,10 @@ def train(worker: int, a: argparse.Namespace) -> None:
     early = Batches(a.pools, a.seed * 1000 + worker + int(time.time()))
     late = Batches(a.late_pools, a.seed * 1000 + 500 + worker + int(time.time())) if a.late_pools else None
     held = held_out_excerpts(a.held) if worker == 0 else []
-    run = Run(a.lr, a.muon)
+    run = Run(CausalVae() if a.bundle is None else load_vae(a.bundle).train(), a.lr, a.muon)
     if checkpoint.exists():
         run.load(checkpoint)
-    else:
+    elif a.bundle is None:
         kept = start_from_pca(run.vae, Batches(a.pools, a.seed).draw(256, 12, 64))
         run.follow()
         print(f"worker {worker}: principal components keep {kept:.4f} of the variance", flush=True)
@@ -211,7 +215,7 @@ def train(worker: int, a: argparse.Namespace) -> None:
         else:
             x = early.draw(a.batch, 12, 64)
         y, mean, log_variance = forward(run.vae, x, a.grain[0] + (a.grain[1] - a.grain[0]) * min(1.0, done / 0.8))
-        loss, decibels = reconstruction_loss(y, x, 0.02 + 0.04 * done)
+        loss, decibels = reconstruction_loss(y, x, a.decibels[0] + (a.decibels[1] - a.decibels[0]) * done)
         kl = (mean.pow(2) + log_variance.exp() - 1 - log_variance).mul(0.5).mean()
         (loss + 1e-4 * kl).backward()
         gradients = [p.grad for p in run.vae.parameters()]
@@ -247,6 +251,8 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1e-3, help="of AdamW")
     parser.add_argument("--muon", type=float, default=2e-3, help="learning rate of Muon; 0 leaves all to AdamW")
     parser.add_argument("--grain", type=float, nargs=2, default=(0.0, 0.06), help="extra latent noise, start and end")
+    parser.add_argument("--decibels", type=float, nargs=2, default=(0.02, 0.06), help="weight of the error's logarithm, start and end")
+    parser.add_argument("--from", dest="bundle", type=Path, help="a bundle whose weights to begin at")
     parser.add_argument("--held", type=Path, nargs="*", default=[], help="clips to measure on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=float, default=120, help="seconds between checkpoints")

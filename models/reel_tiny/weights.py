@@ -1,4 +1,5 @@
-"""The modules of reel-tiny with the weights of an exported bundle, so that both sides of a benchmark run the same network.
+"""The modules of reel-tiny with the weights of an exported bundle: to train on from them, and to run the same network
+on both sides of a benchmark.
 
 Initialisers of the graphs keep their PyTorch parameter names. Only the latents' mean and deviation lose theirs, as the
 exporter folds their reshapes: those are found by the operation that takes them.
@@ -14,8 +15,8 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from reel_tiny.denoiser.network import Config, Denoiser
-from reel_tiny.vae.model import CausalVae, VaeConfig
+from .denoiser.network import Config, Denoiser
+from .vae.model import CausalVae, VaeConfig
 
 Weights = dict[str, Tensor]
 
