@@ -1,10 +1,13 @@
-"""Writes test/fixtures/families: for each family a bundle of a random toy pipeline, and what diffusers makes with it.
+"""Writes for each family a bundle of a random toy pipeline, and what diffusers makes with it.
 
-Run from models/: python -m export.parity
+    python -m export.parity [--out FOLDER] [FAMILY ...]
+
+Run from models/. Without --out they are those that the tests compare with, in test/fixtures/families.
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,15 +22,20 @@ FAMILIES = {"tiny-wan": wan}
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m export.parity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("families", nargs="*", choices=[[], *FAMILIES], help="default: all")
+    parser.add_argument("--out", type=Path, default=FIXTURES)
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    FIXTURES.mkdir(parents=True, exist_ok=True)
-    for name, family in FAMILIES.items():
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in options.families or FAMILIES:
+        family = FAMILIES[name]
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / name
             pipeline = family.save_pipeline(folder)
-            shutil.rmtree(FIXTURES / name, ignore_errors=True)
-            export_pipeline(folder, FIXTURES / name, source="models/export/parity")
-        family.write_goldens(pipeline, FIXTURES / f"{name}.safetensors")
+            shutil.rmtree(options.out / name, ignore_errors=True)
+            export_pipeline(folder, options.out / name, source="models/export/parity")
+        family.write_goldens(pipeline, options.out / f"{name}.safetensors")
 
 
 if __name__ == "__main__":

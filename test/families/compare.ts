@@ -1,0 +1,80 @@
+// A family's bundle against what diffusers made with the pipeline that it was exported from (models/export/parity).
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { pipelines } from '../../pipelines/index.js';
+import type { Model } from '../../src/networks/model.js';
+import { readSafetensorsHeader, type SafetensorsFile } from '../../src/tensor/safetensors.js';
+import { axis, concat, type Tensor } from '../../src/tensor/tensor.js';
+import { largestDifference } from '../networks/tiny-model.js';
+
+export const familyFixtures = fileURLToPath(new URL('../../../test/fixtures/families/', import.meta.url));
+
+/** Most by which a run may differ from diffusers': in latents as a share of the largest, in frames in grey levels. */
+export const tolerance = { latents: 1e-4, frames: 1 } as const;
+
+/** A run that both sides made. */
+export interface Case {
+  readonly name: string;
+  /** Name of a pipeline. */
+  readonly pipeline: string;
+  /** Its options; `input` is a file beside the goldens. */
+  readonly options: Readonly<Record<string, unknown>> & { readonly width: number; readonly height: number };
+}
+
+/** The largest differences of a run, in the units of `tolerance`. */
+export interface Difference {
+  readonly latents: number;
+  readonly frames: number;
+}
+
+/** Returns the families that have goldens in the folder, in alphabetical order. */
+export function familiesIn(folder: string): string[] {
+  const ending = '.safetensors';
+  return readdirSync(folder)
+    .filter((name) => name.endsWith(ending))
+    .map((name) => name.slice(0, -ending.length))
+    .sort();
+}
+
+export async function readCases(goldenPath: string): Promise<Case[]> {
+  const { metadata } = await readSafetensorsHeader(goldenPath);
+  return JSON.parse(metadata.cases ?? '[]') as Case[];
+}
+
+/** Makes the run and returns how far it is from the goldens. Throws when shapes differ. */
+export async function compareRun(
+  model: Model,
+  golden: SafetensorsFile,
+  run: Case,
+  folder: string,
+): Promise<Difference> {
+  const { name, pipeline, options } = run;
+  const { input, ...rest } = options;
+  const found = pipelines.find((candidate) => candidate.name === pipeline);
+  assert.ok(found !== undefined, `no pipeline ${pipeline}`);
+  const pieces: Tensor[] = [];
+  const clip = await found.run(model, typeof input === 'string' ? { ...rest, input: join(folder, input) } : rest, {
+    onLatents: (latents) => void pieces.push(latents),
+  });
+  const frames: Uint8Array[] = [];
+  for await (const frame of clip.frames) {
+    assert.deepEqual([frame.width, frame.height], [options.width, options.height]);
+    frames.push(frame.data);
+  }
+  const wanted = await golden.readIntegers(`${name}.frames`);
+  assert.deepEqual([frames.length, options.height, options.width, 3], [...wanted.shape]);
+  return {
+    latents: relativeDifference(concat(pieces, axis.time), await golden.read(`${name}.latents`)),
+    frames: Buffer.concat(frames).reduce(
+      (worst, value, at) => Math.max(worst, Math.abs(value - Number(wanted.data[at]))),
+      0,
+    ),
+  };
+}
+
+function relativeDifference(actual: Tensor, wanted: Tensor): number {
+  const largest = wanted.data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  return largestDifference(actual, wanted) / largest;
+}
