@@ -1,8 +1,9 @@
-"""A judge that has never seen a generated clip: names thing, scene, motion and style from four frames.
+"""A judge that has never seen a generated clip: names thing, scene, motion and style, and tells a picture from a cross-fade.
 
-    python -m eval.judge train --cache CACHE --out JUDGE          learns from rendered clips
-    python -m eval.judge score --judge JUDGE --denoiser CKPT --text CKPT --vae CKPT --tokenizer JSON [--clips 48] [--held-out]
-        --out FOLDER                                              judges generated clips against their prompts
+    python -m eval.judge --cache CACHE --data DATA --out eval/judge.pt [--epochs 12]
+
+Learns from clips that the renderer made (see reel_tiny/denoiser/cache.py), then names renders of combinations that are
+held out of training.
 """
 
 from __future__ import annotations
@@ -16,16 +17,15 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
-from reel_tiny.denoiser.sample import load_models, sample, strip, to_frames
-from reel_tiny.world.captions import caption
+from torch import Tensor, nn
+
+from reel_tiny.denoiser.cache import ASSETS
 from reel_tiny.world.motions import MOTION_NAMES
-from reel_tiny.world.render import FRAMES, Spec
+from reel_tiny.world.render import Spec, render
 from reel_tiny.world.sampling import sample_spec
 from reel_tiny.world.scenes import SCENE_NAMES
 from reel_tiny.world.styles import STYLE_NAMES
 from reel_tiny.world.things import THING_NAMES
-from torch import Tensor, nn
 
 ASPECTS: dict[str, tuple[str, ...]] = {
     "thing": ("nothing", *THING_NAMES),
@@ -33,130 +33,180 @@ ASPECTS: dict[str, tuple[str, ...]] = {
     "motion": MOTION_NAMES,
     "style": STYLE_NAMES,
 }
-SEEN = (0, 3, 12, FRAMES - 1)
+WEIGHTS = Path(__file__).parent / "judge.pt"
+SEEN = (0.0, 0.25, 0.5, 0.75, 1.0)
 SIDE = 64
+IGNORED = -1
+# Stills tell of styles alone, so few of them are enough.
+STILLS = 1200
+# Share of clips that are faded into another, to learn what a cross-fade looks like.
+FADED = 0.15
 
 
 class Judge(nn.Module):
-    """[N, 12, 64, 64] (four RGB frames) -> one row of logits an aspect."""
+    """[N, T, 3, 64, 64] in [-1, 1] -> a row of logits an aspect [N, K], and one logit a frame [N, T]: above 0, it is a cross-fade.
 
-    def __init__(self, width: int = 48) -> None:
+    Each frame is seen by the same network, and what it shows is the mean over frames; motion needs all five of SEEN.
+    """
+
+    def __init__(self, width: int = 32) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        channels = 3 * len(SEEN)
-        for out in (width, 2 * width, 3 * width, 4 * width):
-            layers += [nn.Conv2d(channels, out, 3, stride=2, padding=1), nn.BatchNorm2d(out), nn.ReLU()]
+        channels = 3
+        for out, stride in ((width, 2), (2 * width, 2), (4 * width, 2), (6 * width, 2), (4 * width, 1)):
+            layers += [nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
             channels = out
-        self.body = nn.Sequential(*layers, nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3))
-        self.heads = nn.ModuleList(nn.Linear(16 * channels, len(names)) for names in ASPECTS.values())
+        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * channels, 256), nn.BatchNorm1d(256), nn.ReLU())
+        self.drop = nn.Dropout(0.2)
+        self.heads = nn.ModuleDict({name: nn.Linear(256, len(names)) for name, names in ASPECTS.items() if name != "motion"})
+        self.fade = nn.Linear(256, 1)
+        self.motion = nn.Sequential(nn.Linear(256 * len(SEEN), 256), nn.ReLU(), nn.Linear(256, len(MOTION_NAMES)))
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        features = self.body(x)
-        return [head(features) for head in self.heads]
+    def forward(self, frames: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        count, length = frames.shape[:2]
+        seen = self.body(frames.flatten(0, 1).to(memory_format=torch.channels_last)).unflatten(0, (count, length))
+        dropped = self.drop(seen)
+        answers = {name: head(dropped).float().log_softmax(-1).mean(1) for name, head in self.heads.items()}
+        if length == len(SEEN):
+            answers["motion"] = self.motion(dropped.flatten(1)).float()
+        return answers, self.fade(dropped)[..., 0].float()
 
 
-def look(clip: np.ndarray) -> np.ndarray:
-    """Four frames of a clip uint8 [25, 128, 128, 3] as float32 [12, 64, 64] in [-1, 1]."""
-    small = [cv2.resize(clip[i], (SIDE, SIDE), interpolation=cv2.INTER_AREA) for i in SEEN]
-    return np.concatenate(small, 2).transpose(2, 0, 1).astype(np.float32) / 127.5 - 1
+def look(clip: np.ndarray, moments: tuple[float, ...] = SEEN) -> np.ndarray:
+    """The frames at `moments` (shares of the clip) of uint8 [T, H, W, 3], as uint8 [len(moments), 3, 64, 64]."""
+    picked = [clip[round(moment * (len(clip) - 1))] for moment in moments]
+    return np.stack([cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for frame in picked]).transpose(0, 3, 1, 2)
 
 
-def labels_of(spec: Spec) -> list[int]:
-    thing = "nothing" if spec.thing is None else spec.thing
-    named = (thing, spec.scene, spec.motion, spec.style)
+def to_input(seen: np.ndarray | Tensor) -> Tensor:
+    return torch.as_tensor(seen).float() / 127.5 - 1
+
+
+def labels_of(spec: Spec | None, style: str) -> list[int]:
+    """An index an aspect; what a clip of the real world doesn't tell is IGNORED."""
+    if spec is None:
+        return [IGNORED, IGNORED, IGNORED, STYLE_NAMES.index(style)]
+    named = ("nothing" if spec.thing is None else spec.thing, spec.scene, spec.motion, spec.style)
     return [names.index(value) for names, value in zip(ASPECTS.values(), named, strict=True)]
+
+
+def load_judge(path: Path = WEIGHTS) -> Judge:
+    """Throws ValueError where it was trained for other names."""
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    if saved["names"] != {name: list(names) for name, names in ASPECTS.items()}:
+        raise ValueError(f"Expected {path} to know the names of the small world, got others. Train it again: python -m eval.judge.")
+    judge = Judge()
+    judge.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in saved["judge"].items()})
+    return judge.eval().requires_grad_(False)
+
+
+def name_clips(judge: Judge, clips: list[np.ndarray]) -> list[dict[str, str]]:
+    """What the judge calls each clip uint8 [T, H, W, 3], by aspect."""
+    named = []
+    for clip in clips:
+        answers, _ = judge(to_input(look(clip))[None])
+        named.append({name: names[int(answers[name].argmax())] for name, names in ASPECTS.items()})
+    return named
+
+
+def meant(spec: Spec) -> dict[str, str]:
+    """What a clip of `spec` is to be called."""
+    return {name: names[label] for (name, names), label in zip(ASPECTS.items(), labels_of(spec, spec.style), strict=True)}
+
+
+def is_faded(judge: Judge, frames: np.ndarray) -> np.ndarray:
+    """Whether each frame of uint8 [T, H, W, 3] looks like a cross-fade of two pictures."""
+    moments = tuple(np.linspace(0, 1, len(frames)))
+    return (judge(to_input(look(frames, moments))[None])[1][0] > 0).numpy()
+
+
+def load_examples(cache: Path) -> tuple[np.ndarray, Tensor]:
+    """Frames uint8 [N, 5, 3, 64, 64] and labels int64 [N, 4] of what was rendered."""
+    seen, labels = [], []
+    for name in ("world", "real", "stills"):
+        pixels = np.load(cache / name / "pixels.npy", mmap_mode="r")
+        rows = json.loads((cache / name / "rows.json").read_text())
+        for row, entry in enumerate(rows if name != "stills" else rows[:STILLS]):
+            seen.append(look(pixels[row]))
+            spec = None if entry["spec"] is None else Spec(**entry["spec"])
+            labels.append(labels_of(spec, entry.get("style", "none")))
+    return np.stack(seen), torch.tensor(labels)
+
+
+def fade_some(x: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Fades a share of the clips into others. Returns frames, labels (none for faded clips) and which were faded."""
+    other = torch.randperm(len(x), generator=generator)
+    faded = (torch.rand(len(x), generator=generator) < FADED) & (labels[:, 0] >= 0) & (labels[other, 0] >= 0)
+    # Two scenes in place of one are a cross-fade too, but the same thing twice is not.
+    faded &= labels[:, 0] != labels[other, 0]
+    share = torch.where(faded, torch.rand(len(x), generator=generator) * 0.5 + 0.25, 0.0)[:, None, None, None, None]
+    return x * (1 - share) + x[other] * share, labels.masked_fill(faded[:, None], IGNORED), faded
 
 
 def roughen(x: Tensor, generator: torch.Generator) -> Tensor:
     """Blur, noise and shades, so that a generated clip's softness alone doesn't mislead."""
     if torch.rand(1, generator=generator) < 0.5:
-        x = F.avg_pool2d(x, 3, 1, 1)
-    x = x + torch.randn(x.shape, generator=generator) * 0.08 * torch.rand(len(x), 1, 1, 1, generator=generator)
-    return x * (0.85 + 0.3 * torch.rand(len(x), 1, 1, 1, generator=generator))
+        x = F.avg_pool2d(x.flatten(0, 1), 3, 1, 1, count_include_pad=False).unflatten(0, x.shape[:2])
+    shape = (len(x), 1, 1, 1, 1)
+    x = x + torch.randn(x.shape, generator=generator) * 0.08 * torch.rand(shape, generator=generator)
+    return x * (0.85 + 0.3 * torch.rand(shape, generator=generator))
 
 
-def train(options: argparse.Namespace) -> None:
-    folder = Path(options.cache) / "world"
-    pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-    specs = [Spec(**row["spec"]) for row in json.loads((folder / "rows.json").read_text())]
-    inputs = torch.from_numpy(np.stack([look(clip) for clip in pixels]))
-    labels = torch.tensor([labels_of(spec) for spec in specs])
-    held = torch.arange(len(specs)) % 10 == 0
-    chosen = torch.nonzero(~held)[:, 0]
-    generator = torch.Generator().manual_seed(0)
-    torch.manual_seed(0)
-    judge, start = Judge(), time.time()
+def train(cache: Path, epochs: int, size: int = 64) -> Judge:
+    seen, labels = load_examples(cache)
+    judge, generator, start = Judge().to(memory_format=torch.channels_last), torch.Generator().manual_seed(0), time.time()
     optimizer = torch.optim.AdamW(judge.parameters(), lr=1e-3, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=options.steps)
-    for step in range(1, options.steps + 1):
-        rows = chosen[torch.randint(len(chosen), (64,), generator=generator)]
-        answers = judge(roughen(inputs[rows], generator))
-        loss = sum(F.cross_entropy(answer, labels[rows, i]) for i, answer in enumerate(answers))
+    steps = epochs * (len(seen) // size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.15)
+    order = torch.empty(0, dtype=torch.int64)
+    for step in range(1, steps + 1):
+        if len(order) < size:
+            order = torch.randperm(len(seen), generator=generator)
+        rows, order = order[:size], order[size:]
+        x, told, faded = fade_some(to_input(seen[rows.numpy()]), labels[rows], generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            answers, fading = judge(roughen(x, generator))
+        loss = F.binary_cross_entropy_with_logits(fading, faded[:, None].float().expand_as(fading))
+        for aspect, name in enumerate(ASPECTS):
+            loss = loss + F.cross_entropy(answers[name], told[:, aspect], ignore_index=IGNORED, label_smoothing=0.02)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-        if step % 100 == 0:
-            print(f"step {step} loss {loss.item():.3f} {time.time() - start:.0f} s", flush=True)
-    judge.eval()
-    with torch.no_grad():
-        answers = judge(inputs[held])
-    right = {name: (answer.argmax(1) == labels[held, i]).float().mean().item() for i, (name, answer) in enumerate(zip(ASPECTS, answers, strict=True))}
-    print(f"right of {int(held.sum())} held-out renders: " + ", ".join(f"{name} {share:.3f}" for name, share in right.items()))
-    torch.save(judge.state_dict(), options.out)
+        if step % 50 == 0:
+            print(f"step {step} of {steps} loss {loss.item():.3f} {time.time() - start:.0f} s", flush=True)
+    return judge.eval()
 
 
-def score(options: argparse.Namespace) -> None:
-    judge = Judge()
-    judge.load_state_dict(torch.load(options.judge, map_location="cpu", weights_only=True))
-    judge.eval()
-    models = load_models(options.denoiser, options.text, options.tokenizer, options.vae)
-    rng = np.random.default_rng(options.seed)
-    wrong: dict[str, int] = dict.fromkeys(ASPECTS, 0)
-    rows = []
-    for index in range(0, options.clips, options.batch):
-        count = min(options.batch, options.clips - index)
-        specs = [sample_spec(rng, held_out=options.held_out, styled=0.25) for _ in range(count)]
-        prompts = [caption(spec, rng) for spec in specs]
-        latents = sample(models, prompts, list(range(index, index + count)), steps=options.steps, guidance=options.guidance, shift=options.shift)
-        clips = to_frames(models, latents)
-        with torch.no_grad():
-            answers = judge(torch.from_numpy(np.stack([look(clip) for clip in clips])))
-        for at, (spec, prompt) in enumerate(zip(specs, prompts, strict=True)):
-            said = {name: names[int(answer[at].argmax())] for (name, names), answer in zip(ASPECTS.items(), answers, strict=True)}
-            meant = {name: names[label] for (name, names), label in zip(ASPECTS.items(), labels_of(spec), strict=True)}
-            for name in ASPECTS:
-                wrong[name] += said[name] != meant[name]
-            differs = ", ".join(f"{name} {said[name]}" for name in ASPECTS if said[name] != meant[name])
-            print(f"{index + at} {prompt}: {f'looks like {differs}' if differs else 'right'}", flush=True)
-            rows.append(strip(clips[at], 5))
-    print("right: " + ", ".join(f"{name} {options.clips - count}/{options.clips}" for name, count in wrong.items()))
-    Path(options.out).mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(rows)).save(Path(options.out) / "judged.png")
+def check(judge: Judge, assets: str, count: int) -> dict[str, float]:
+    """The share named right, by aspect, of renders of held-out combinations; and of cross-fades of two of them."""
+    rng = np.random.default_rng(99)
+    specs = [sample_spec(rng, held_out=True, styled=0.4) for _ in range(count)]
+    clips = [render(spec, assets) for spec in specs]
+    named = name_clips(judge, clips)
+    shares = {name: float(np.mean([said[name] == meant(spec)[name] for said, spec in zip(named, specs, strict=True)])) for name in ASPECTS}
+    shares["whole"] = 1 - float(np.mean([is_faded(judge, clip).mean() for clip in clips]))
+    mixed = [(a.astype(np.float32) + b) / 2 for a, b in zip(clips, clips[1:], strict=False)]
+    shares["faded"] = float(np.mean([is_faded(judge, clip.astype(np.uint8)).mean() for clip in mixed]))
+    return shares
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=("train", "score"))
-    parser.add_argument("--out", required=True)
-    for name in ("cache", "judge", "denoiser", "text", "vae", "tokenizer"):
-        parser.add_argument(f"--{name}")
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--clips", type=int, default=48)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--guidance", type=float, default=3.0)
-    parser.add_argument("--shift", type=float, default=3.0)
-    parser.add_argument("--held-out", action="store_true", help="only thing-scene pairs that training never saw")
-    parser.add_argument("--seed", type=int, default=0)
+    for name in ("cache", "data", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
+    torch.manual_seed(0)
     torch.set_num_threads(options.threads)
-    if options.step == "train":
-        options.steps = options.steps or 600
-        train(options)
-    else:
-        options.steps = options.steps or 20
-        score(options)
+    cv2.setNumThreads(1)
+    judge = train(options.cache, options.epochs)
+    state = {name: value.half() if value.is_floating_point() else value for name, value in judge.state_dict().items()}
+    torch.save({"names": {name: list(names) for name, names in ASPECTS.items()}, "judge": state}, options.out)
+    with torch.no_grad():
+        shares = check(load_judge(options.out), str(options.data / ASSETS), 500)
+    print("right of 500 renders of held-out combinations: " + ", ".join(f"{name} {share:.3f}" for name, share in shares.items()))
 
 
 if __name__ == "__main__":

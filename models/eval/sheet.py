@@ -1,6 +1,6 @@
-"""Draws contact sheets of a trained denoiser: prompts, restyles of real clips, kept frames and masks.
+"""Draws contact sheets of a bundle: prompts, restyles of a real clip, morphs, chosen by the order of seeds.
 
-    python -m eval.sheet --denoiser CKPT --text CKPT --vae CKPT --tokenizer JSON --clip REAL.mp4 --out FOLDER
+    python -m eval.sheet --bundle reel-tiny --data DATA --clips CLIPS --out FOLDER [--prompts 64] [--sheets prompts,restyles,morphs]
 """
 
 from __future__ import annotations
@@ -8,13 +8,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
-from PIL import Image
-from reel_tiny.data.sources import read_video
-from reel_tiny.denoiser.sample import Models, load_models, sample, strip, to_frames, to_latents
 
+from reel_tiny.data.sources import read_video
+from reel_tiny.denoiser.cache import ASSETS
+from reel_tiny.world.captions import plain_caption
+from reel_tiny.world.render import FRAMES, SIZE, Spec, render
+
+from .clips import square, strip, write_picture
+from .edits import RESTYLES
+from .prompts import held_out_specs
+from .reelspace import ROOT, Reelspace
+from .vae import held_out_paths
+
+# What users are shown comes first; then combinations that training never saw.
 PROMPTS = (
     "a chicken on a beach",
     "a fox in the snow",
@@ -37,63 +44,53 @@ PROMPTS = (
     "an octopus shrinking in the sea",
     "a forest",
 )
-RESTYLES = ("a pencil sketch", "a watercolor painting", "a comic book picture", "pixel art", "neon lights", "an old photo", "at night", "a thermal image")
+MORPHS = (("pumpkin", "fox"), ("star", "sun"), ("car", "train"), ("cat", "tiger"), ("apple", "heart"), ("ghost", "astronaut"))
 
 
-def square(frames: list[np.ndarray], side: int, count: int) -> np.ndarray:
-    """`count` frames of a clip, cut to the middle square, uint8 [count, side, side, 3]."""
-    frames = frames[:count]
-    edge = min(frames[0].shape[:2])
-    y, x = (frames[0].shape[0] - edge) // 2, (frames[0].shape[1] - edge) // 2
-    return np.stack([cv2.resize(f[y : y + edge, x : x + edge], (side, side), interpolation=cv2.INTER_AREA) for f in frames])
+def prompt_sheet(reelspace: Reelspace, count: int, columns: int) -> np.ndarray:
+    """`count` prompts, seeds in order, in two columns of clips where there are more than twenty."""
+    prompts = [*PROMPTS, *(plain_caption(spec) for spec in held_out_specs(count))][:count]
+    rows = [strip(reelspace.clip("generate", prompt, "--seed", str(seed)), columns) for seed, prompt in enumerate(prompts)]
+    if count <= len(PROMPTS):
+        return np.concatenate(rows)
+    half = (count + 1) // 2
+    rows += [np.zeros_like(rows[0])] * (2 * half - count)
+    return np.concatenate([np.concatenate(rows[:half]), np.concatenate(rows[half:])], 1)
 
 
-def prompt_sheet(models: Models, prompts: tuple[str, ...], columns: int, **settings) -> np.ndarray:
+def restyle_sheet(reelspace: Reelspace, clip: np.ndarray, columns: int) -> np.ndarray:
+    source = reelspace.source(clip)
+    made = [reelspace.clip("restyle", source, prompt, "--seed", "1") for prompt in RESTYLES.values()]
+    return np.concatenate([strip(one, columns) for one in (clip, *made)])
+
+
+def morph_sheet(reelspace: Reelspace, assets: str, columns: int) -> np.ndarray:
+    """Between pictures of things on a meadow."""
     rows = []
-    for seed, prompt in enumerate(prompts):
-        clip = to_frames(models, sample(models, [prompt], [seed], **settings))[0]
-        rows.append(strip(clip, columns))
-    return np.concatenate(rows)
-
-
-def restyle_sheet(models: Models, clip: np.ndarray, columns: int, **settings) -> np.ndarray:
-    source = to_latents(models, clip)
-    mask = torch.zeros(1, 2, *source.shape[2:])
-    mask[:, 1] = 1
-    rows = [strip(clip, columns)]
-    for prompt in RESTYLES:
-        made = sample(models, [prompt], [1], frames=source.shape[2], condition=source, mask=mask, size=tuple(source.shape[3:]), **settings)
-        rows.append(strip(to_frames(models, made)[0], columns))
+    for seed, pair in enumerate(MORPHS):
+        ends = [reelspace.source(render(Spec(thing, "meadow", "still", "none", 1), assets, frames=1)) for thing in pair]
+        rows.append(strip(reelspace.clip("morph", *ends, "--seed", str(seed)), columns))
     return np.concatenate(rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("denoiser", "text", "vae", "tokenizer", "out"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--clip", help="a real clip to restyle")
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--shift", type=float, default=3.0)
-    parser.add_argument("--guidance", type=float, default=3.0)
-    parser.add_argument("--restyle-guidance", type=float, default=1.5)
-    parser.add_argument("--frames", type=int, default=7, help="latent frames")
+    parser.add_argument("--bundle", type=Path, default=ROOT / "models/reel-tiny")
+    for name in ("data", "clips", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--sheets", default="prompts,restyles,morphs")
+    parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--columns", type=int, default=6)
-    parser.add_argument("--prompts", type=int, default=len(PROMPTS))
-    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    models = load_models(options.denoiser, options.text, options.tokenizer, options.vae)
-    settings = {"steps": options.steps, "shift": options.shift, "guidance": options.guidance}
-    columns = min(options.columns, 4 * options.frames - 3)
-    if options.prompts:
-        sheet = prompt_sheet(models, PROMPTS[: options.prompts], columns, frames=options.frames, **settings)
-        Image.fromarray(sheet).save(out / "prompts.png")
-    if options.clip:
-        clip = square(read_video(Path(options.clip)), 128, 4 * options.frames - 3)
-        settings["guidance"] = options.restyle_guidance
-        Image.fromarray(restyle_sheet(models, clip, columns, **settings)).save(out / "restyles.png")
+    reelspace = Reelspace(options.bundle, options.out)
+    tree = next(path for path in held_out_paths(options.data, options.clips) if path.stem == "tree")
+    drawn = {
+        "prompts": lambda: prompt_sheet(reelspace, options.prompts, options.columns),
+        "restyles": lambda: restyle_sheet(reelspace, square(read_video(tree), SIZE, FRAMES), options.columns),
+        "morphs": lambda: morph_sheet(reelspace, str(options.data / ASSETS), options.columns),
+    }
+    for name in options.sheets.split(","):
+        write_picture(drawn[name](), options.out / f"{name}.png")
 
 
 if __name__ == "__main__":

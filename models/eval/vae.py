@@ -18,52 +18,28 @@ from reel_tiny.data.prepare import HELD_OUT_CLIPS, PARTLY_HELD_OUT
 from reel_tiny.data.sources import read_video
 from reel_tiny.vae.stream import VaeStream
 
+from .clips import crop, psnr, ssim
+
 SHORT_SIDE = 128
 LONGEST = 161
 
 
-def crop(frames: list[np.ndarray]) -> np.ndarray:
-    """[T,H,W,3] with sides that are multiples of 8 and 4k+1 frames, taken from the middle and the start."""
-    clip = np.stack(frames)
-    count, height, width, _ = clip.shape
-    h, w = height // 8 * 8, width // 8 * 8
-    y, x = (height - h) // 2, (width - w) // 2
-    return clip[: (count - 1) // 4 * 4 + 1, y : y + h, x : x + w]
-
-
-def held_out_clips(data: Path, clips: Path) -> dict[str, np.ndarray]:
-    """Clips by name; of the longest only the first LONGEST held-out frames."""
+def held_out_paths(data: Path, clips: Path, whole: bool = True) -> list[Path]:
+    """Recordings that were never trained on; with `whole` False, those too whose end alone was held out."""
     opencv = data / "opencv-doc/usr/share/doc/opencv-doc/examples/data"
-    paths = [clips / n for n in HELD_OUT_CLIPS] + [clips / n for n in PARTLY_HELD_OUT]
-    paths += [opencv / "tree.avi", opencv / "vtest.avi", data / "videoTeacup720p.mp4", data / "videoFire1080p.mp4"]
+    partly = [] if whole else [clips / name for name in PARTLY_HELD_OUT]
+    found = [clips / name for name in HELD_OUT_CLIPS] + partly
+    return [*found, opencv / "tree.avi", opencv / "vtest.avi", data / "videoTeacup720p.mp4", data / "videoFire1080p.mp4"]
+
+
+def held_out_clips(data: Path, clips: Path, short_side: int = SHORT_SIDE, longest: int = LONGEST) -> dict[str, np.ndarray]:
+    """Clips by name; of the longest only the first `longest` held-out frames. None is enlarged."""
     found = {}
-    for path in paths:
-        frames = read_video(path, SHORT_SIDE)
+    for path in held_out_paths(data, clips, whole=False):
+        frames = read_video(path, short_side)
         start = int(len(frames) * PARTLY_HELD_OUT.get(path.name, 0))
-        found[path.stem] = crop(frames[start : start + LONGEST])
+        found[path.stem] = crop(frames[start : start + longest])
     return found
-
-
-def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """dB of each frame, of uint8 [T,H,W,3]; equal frames count as 60."""
-    error = np.square(a.astype(np.float32) - b).mean((1, 2, 3))
-    return np.minimum(60.0, 10 * np.log10(255**2 / np.maximum(error, 1e-9)))
-
-
-def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """SSIM of each frame's luma (Wang et al. 2004: 11x11 Gaussian of sigma 1.5)."""
-    scores = []
-    for x, y in zip(a, b, strict=True):
-        x, y = (cv2.cvtColor(i, cv2.COLOR_RGB2GRAY).astype(np.float64) for i in (x, y))
-
-        def mean(v: np.ndarray) -> np.ndarray:
-            return cv2.GaussianBlur(v, (11, 11), 1.5)[5:-5, 5:-5]
-
-        mx, my = mean(x), mean(y)
-        vx, vy, cov = mean(x * x) - mx * mx, mean(y * y) - my * my, mean(x * y) - mx * my
-        c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-        scores.append(((2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))).mean())
-    return np.array(scores)
 
 
 def hard_cases(clips: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -85,6 +61,8 @@ def hard_cases(clips: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.n
     pan = pan[: (len(pan) - 1) // 4 * 4 + 1]
     cut = a.copy()
     cut[22:] = b[22:]
+    long = np.concatenate([clips["sign-bird"], clips["tree"][:, :, : clips["sign-bird"].shape[2]]])[:, :size, 16 : 16 + size]
+    long = np.concatenate([long, long[::-1], long])[:301]
     return {
         "hard cut": (cut, usual),
         "flash (2 white frames)": broken(22, 24, 255),
@@ -95,10 +73,11 @@ def hard_cases(clips: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.n
         "white throughout": (np.full_like(a, 255), usual),
         "still": (np.repeat(a[:1], 45, 0), usual),
         "fast pan (10 px a frame)": (pan, np.ones(len(pan), bool)),
+        "301 frames, there and back": (long, np.ones(len(long), bool)),
     }
 
 
-def strip(original: np.ndarray, decoded: np.ndarray, picks: list[int]) -> np.ndarray:
+def compare(original: np.ndarray, decoded: np.ndarray, picks: list[int]) -> np.ndarray:
     """The picked frames, original above decoded."""
     return np.concatenate([np.concatenate([c[i] for i in picks], 1) for c in (original, decoded)], 0)
 
@@ -118,7 +97,7 @@ def main() -> None:
     def picture(name: str, original: np.ndarray, decoded: np.ndarray, picks: list[int]) -> None:
         if a.pictures is not None:
             a.pictures.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(a.pictures / f"{name}.png"), strip(original, decoded, picks)[:, :, ::-1])
+            cv2.imwrite(str(a.pictures / f"{name}.png"), compare(original, decoded, picks)[:, :, ::-1])
 
     print(f"{'held-out clip':28} {'frames':>6} {'size':>9} {'PSNR':>6} {'worst':>6} {'SSIM':>6}")
     rows = {}

@@ -10,7 +10,6 @@ import torch
 from export.graph import compare
 from reel_tiny.denoiser.export import add_denoiser, example
 from reel_tiny.denoiser.network import Config, Denoiser
-from reel_tiny.denoiser.sample import shifted_sigmas
 from reel_tiny.denoiser.train import is_hidden_matrix, share_out
 from reel_tiny.export.graph import round_to_half
 
@@ -81,7 +80,3 @@ def test_every_parameter_has_one_owner() -> None:
     assert sorted(owned[0] + owned[1]) == sorted(names)
     matrices = [sum(p.numel() for n, p in model.named_parameters() if n in part and is_hidden_matrix(n, p)) for part in owned]
     assert min(matrices) > 0.5 * max(matrices)
-
-
-def test_sigmas_fall_from_one_to_zero() -> None:
-    assert np.allclose(shifted_sigmas(4, 3.0), [1.0, 0.9, 0.75, 0.5, 0.0])

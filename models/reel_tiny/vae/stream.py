@@ -41,17 +41,27 @@ class VaeStream:
         self.encoder = HalfStream(bundle / "vae_encoder/model.onnx", specs["encoder"], threads)
         self.decoder = HalfStream(bundle / "vae_decoder/model.onnx", specs["decoder"], threads)
 
-    def round_trip(self, clip: np.ndarray, chunk: int = 8) -> np.ndarray:
-        """uint8 [4k+1,H,W,3] to the same shape, encoded and decoded `chunk` frames at a time."""
+    def encode(self, clip: np.ndarray, chunk: int = 8) -> np.ndarray:
+        """Latents [1,16,k+1,H/8,W/8] of uint8 [4k+1,H,W,3], `chunk` frames at a time."""
         if len(clip) % TEMPORAL != 1 or clip.shape[1] % SPATIAL or clip.shape[2] % SPATIAL:
             raise ValueError(f"Expected clip to be [4k+1, 8h, 8w, 3], got {clip.shape}. Crop it.")
         padded = np.concatenate([clip[:1].repeat(TEMPORAL - 1, 0), clip])
-        for half in (self.encoder, self.decoder):
-            half.start(*clip.shape[1:3])
-        decoded = []
+        self.encoder.start(*clip.shape[1:3])
+        encoded = []
         for at in range(0, len(padded), chunk):
             frames = padded[at : at + chunk].astype(np.float32) / np.float32(127.5) - 1
-            latents = self.encoder(np.ascontiguousarray(frames.transpose(3, 0, 1, 2)[None]))
-            pixels = self.decoder(latents)[0].transpose(1, 2, 3, 0)
+            encoded.append(self.encoder(np.ascontiguousarray(frames.transpose(3, 0, 1, 2)[None])))
+        return np.concatenate(encoded, 2)
+
+    def decode(self, latents: np.ndarray, chunk: int = 8) -> np.ndarray:
+        """The inverse of `encode`."""
+        self.decoder.start(latents.shape[3] * SPATIAL, latents.shape[4] * SPATIAL)
+        decoded = []
+        for at in range(0, latents.shape[2], chunk // TEMPORAL):
+            pixels = self.decoder(np.ascontiguousarray(latents[:, :, at : at + chunk // TEMPORAL]))[0].transpose(1, 2, 3, 0)
             decoded.append(np.clip(np.rint((pixels + 1) * 127.5), 0, 255).astype(np.uint8))
         return np.concatenate(decoded)[TEMPORAL - 1 :]
+
+    def round_trip(self, clip: np.ndarray, chunk: int = 8) -> np.ndarray:
+        """uint8 [4k+1,H,W,3] to the same shape, encoded and decoded `chunk` frames at a time."""
+        return self.decode(self.encode(clip, chunk), chunk)

@@ -1,0 +1,132 @@
+"""Rows about clips made from other clips and pictures: restyle, image to video, inpaint, morph; and the time of a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from reel_tiny.data.sources import read_video
+from reel_tiny.world.captions import plain_caption
+from reel_tiny.world.render import FRAMES, SIZE, Spec, extent, layout, render
+from reel_tiny.world.sampling import sample_spec
+from reel_tiny.world.things import THING_NAMES
+
+from .clips import motion_steps, psnr, square
+from .judge import Judge, is_faded, name_clips
+from .reelspace import Reelspace
+from .row import Number, share
+from .vae import held_out_paths
+
+RESTYLES = {
+    "pencil": "a pencil sketch",
+    "watercolor": "a watercolor painting",
+    "comic": "a comic book picture",
+    "pixel": "pixel art",
+    "neon": "neon lights",
+    "sepia": "an old photo",
+    "night": "at night",
+    "thermal": "a thermal image",
+}
+GRID = 8
+EQUAL = 0.05
+
+
+def edges(clip: np.ndarray) -> np.ndarray:
+    """How strong the edge is at each pixel [T, H, W]."""
+    greys = [cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (0, 0), 1.0).astype(np.float32) for frame in clip]
+    return np.stack([np.hypot(cv2.Sobel(g, cv2.CV_32F, 1, 0), cv2.Sobel(g, cv2.CV_32F, 0, 1)) for g in greys])
+
+
+def edge_correlation(clip: np.ndarray, source: np.ndarray) -> float:
+    """Pearson's r of edge strengths, mean over frames."""
+    pairs = zip(edges(clip), edges(source), strict=True)
+    return float(np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs]))
+
+
+def flicker(clip: np.ndarray) -> float:
+    """How much brightness goes to and fro from frame to frame, as a share of the clip's contrast."""
+    grey = clip.astype(np.float32).mean(3)
+    return float(np.abs(2 * grey[1:-1] - grey[:-2] - grey[2:]).mean() / grey.std())
+
+
+class Edits:
+    """`count` runs a row (restyling takes each unseen clip in each style)."""
+
+    def __init__(self, reelspace: Reelspace, judge: Judge, assets: str, count: int) -> None:
+        self.reelspace, self.judge, self.assets, self.count = reelspace, judge, assets, count
+
+    def restyle(self, data: Path, clips: Path) -> Iterator[Number]:
+        right, structure, flickers = [], [], []
+        for path in held_out_paths(data, clips):
+            clip = square(read_video(path), SIZE, FRAMES)
+            clip = clip[: (len(clip) - 1) // 4 * 4 + 1]
+            source = self.reelspace.source(clip)
+            for style, prompt in RESTYLES.items():
+                made = self.reelspace.clip("restyle", source, prompt, "--seed", "1")
+                right.append(name_clips(self.judge, [made])[0]["style"] == style)
+                structure.append(edge_correlation(made, clip))
+                flickers.append(flicker(made) / flicker(clip))
+        yield share(f"style right, {len(right)} restyles of unseen real clips", float(np.mean(right)), 0.85, 0.95)
+        yield Number("edge correlation with the source", float(np.mean(structure)), 0.5, 0.7)
+        yield Number("flicker against the source's own, median", float(np.median(flickers)), 1.5, 1.1, "{:.2f}x", less_is_better=True)
+
+    def _specs(self, seed: int) -> list[Spec]:
+        rng = np.random.default_rng(seed)
+        return [sample_spec(rng, held_out=True, styled=0.0) for _ in range(self.count)]
+
+    def _loss(self, made: np.ndarray, given: np.ndarray, keep: np.ndarray | None = None) -> float:
+        """dB that kept frames lose against the VAE's round trip of what was given; `keep` [H, W] picks pixels."""
+        trip = self.reelspace.clip("reconstruct", self.reelspace.source(given))
+        if keep is not None:
+            made, trip, given = (clip[:, keep][:, :, None] for clip in (made, trip, given))
+        return float((psnr(trip, given) - psnr(made, given)).mean())
+
+    def image_to_video(self) -> Iterator[Number]:
+        losses, moves = [], []
+        for seed, spec in enumerate(self._specs(11)):
+            clip = render(spec, self.assets)
+            made = self.reelspace.clip("animate", self.reelspace.source(clip[:1]), plain_caption(spec), "--seed", str(seed))
+            losses.append(self._loss(made[:1], clip[:1]))
+            moves.append(name_clips(self.judge, [made])[0]["motion"] == spec.motion)
+        yield Number(f"first frame: dB below its round trip, worst of {len(losses)}", max(losses), 1, EQUAL, less_is_better=True)
+        yield share("motion right", float(np.mean(moves)))
+
+    def inpaint(self) -> Iterator[Number]:
+        losses, right = [], []
+        for seed, spec in enumerate(self._specs(12)):
+            clip = render(spec, self.assets)
+            other = THING_NAMES[(THING_NAMES.index(str(spec.thing)) + 37) % len(THING_NAMES)]
+            wanted = plain_caption(replace(spec, thing=other))
+            left, top, right_side, bottom = (SIZE * part for part in extent(layout(spec)[1]))
+            x, y = int(left // GRID * GRID), int(top // GRID * GRID)
+            wide, tall = int(-(-right_side // GRID) * GRID) - x, int(-(-bottom // GRID) * GRID) - y
+            made = self.reelspace.clip("inpaint", self.reelspace.source(clip), wanted, "--mask", f"{x},{y},{wide},{tall}", "--seed", str(seed))
+            outside = np.ones((SIZE, SIZE), bool)
+            outside[y : y + tall, x : x + wide] = False
+            if outside.any():
+                losses.append(self._loss(made, clip, outside))
+            right.append(name_clips(self.judge, [made])[0]["thing"] == other)
+        yield Number(f"outside: dB below the round trip, mean of {len(losses)}", float(np.mean(losses)), 1, EQUAL, less_is_better=True)
+        yield share("inside: the thing asked for", float(np.mean(right)), 0.70, 0.90)
+
+    def morph(self) -> Iterator[Number]:
+        losses, jumps, whole = [], [], []
+        for seed, spec in enumerate(self._specs(13)):
+            other = THING_NAMES[(THING_NAMES.index(str(spec.thing)) + 61) % len(THING_NAMES)]
+            ends = [render(replace(spec, motion="still", thing=thing), self.assets, frames=1) for thing in (str(spec.thing), other)]
+            made = self.reelspace.clip("morph", *(self.reelspace.source(end) for end in ends), "--seed", str(seed))
+            losses += [self._loss(made[:1], ends[0]), self._loss(made[-1:], ends[1])]
+            steps = motion_steps(made)
+            jumps.append(steps.max() / steps.mean())
+            whole.append(1 - is_faded(self.judge, made[1:-1]).mean())
+        yield Number(f"end frames: dB below their round trips, worst of {len(losses)}", max(losses), 1, EQUAL, less_is_better=True)
+        yield Number("largest step against the mean step, mean", float(np.mean(jumps)), 3, 1.5, "{:.2f}x", less_is_better=True)
+        yield share("in-betweens that show one thing, not a cross-fade", float(np.mean(whole)), 0.60, 0.90)
+
+    def time(self) -> Iterator[Number]:
+        seconds = self.reelspace.seconds(3, "generate", "a chicken on a beach", "--seed", "7")
+        yield Number("seconds for 25 frames of 128x128, median of 3", seconds, 6, 2.5, "{:.1f} s", less_is_better=True)

@@ -1,0 +1,123 @@
+"""Rows about clips made from words: prompt accuracy, wording, motion, variety, steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from reel_tiny.text.train import misspell
+from reel_tiny.world.captions import caption, plain_caption
+from reel_tiny.world.motions import MOTION_NAMES
+from reel_tiny.world.render import Spec, render
+from reel_tiny.world.sampling import sample_spec
+from reel_tiny.world.scenes import SCENE_NAMES
+from reel_tiny.world.styles import STYLE_NAMES
+from reel_tiny.world.things import THING_NAMES
+
+from .clips import motion_steps
+from .judge import ASPECTS, Judge, meant, name_clips
+from .reelspace import Reelspace
+from .row import Number, share
+
+GOALS = {"thing": (0.80, 0.95), "scene": (0.85, 0.95), "motion": (0.80, 0.95), "style": (0.85, 0.95)}
+STYLED = 0.5
+MISSPELT = 0.25
+VARIED = ("fox", "rocket", "castle", "donut")
+SEEDS = 16
+# A step between frames this many times the largest in renders of the same words is a jump.
+JUMP = 2.0
+
+
+def held_out_specs(count: int) -> list[Spec]:
+    """Combinations that training never saw, half of them in a style; the first ones are the same for any count."""
+    rng = np.random.default_rng(2026)
+    return [sample_spec(rng, held_out=True, styled=STYLED) for _ in range(count)]
+
+
+def said_otherwise(spec: Spec, rng: np.random.Generator) -> str:
+    """Synonyms, other orders and missing parts; a quarter of them misspelt."""
+    words = caption(spec, rng)
+    return misspell(words, rng) if rng.random() < MISSPELT else words
+
+
+class Prompts:
+    """Clips of `count` held-out combinations, and the rows that judge them."""
+
+    def __init__(self, reelspace: Reelspace, judge: Judge, assets: str, count: int) -> None:
+        self.reelspace, self.judge, self.assets = reelspace, judge, assets
+        self.specs = held_out_specs(count)
+
+    def make(self, prompt: str, seed: int, *arguments: str) -> np.ndarray:
+        return self.reelspace.clip("generate", prompt, "--seed", str(seed), *arguments)
+
+    def right(self, prompts: list[str], *arguments: str) -> dict[str, float]:
+        """The share named as meant, by aspect, where the prompts stand for the first specs."""
+        specs = self.specs[: len(prompts)]
+        hits: dict[str, list[bool]] = {name: [] for name in ASPECTS}
+        for seed, (prompt, spec) in enumerate(zip(prompts, specs, strict=True)):
+            said = name_clips(self.judge, [self.make(prompt, seed, *arguments)])[0]
+            for name, wanted in meant(spec).items():
+                hits[name].append(said[name] == wanted)
+        return {name: float(np.mean(values)) for name, values in hits.items()}
+
+    def plain(self, count: int | None = None) -> list[str]:
+        return [plain_caption(spec) for spec in self.specs[:count]]
+
+    def accuracy(self) -> Iterator[Number]:
+        for name, right in self.right(self.plain()).items():
+            yield share(f"{name} right, {len(self.specs)} held-out combinations", right, *GOALS[name])
+
+    def wording(self) -> Iterator[Number]:
+        rng = np.random.default_rng(7)
+        plainly, otherwise = self.right(self.plain()), self.right([said_otherwise(spec, rng) for spec in self.specs])
+        for name in ASPECTS:
+            yield Number(f"{name}: points lost when said otherwise", 100 * (plainly[name] - otherwise[name]), form="{:.1f}")
+        lost = float(np.mean([100 * (plainly[name] - otherwise[name]) for name in ASPECTS]))
+        yield Number("points lost, mean of the four", lost, 10, 3, "{:.1f}", less_is_better=True)
+
+    def motion(self) -> Iterator[Number]:
+        alike, jumps, steps = 0, 0, 0
+        for seed, (prompt, spec) in enumerate(zip(self.plain(), self.specs, strict=True)):
+            made = motion_steps(self.make(prompt, seed))
+            known = [motion_steps(render(replace(spec, seed=other), self.assets)) for other in (1, 2, 3)]
+            ratio = made.mean() / np.mean(known)
+            alike += 0.5 <= ratio <= 2
+            jumps += int((made > JUMP * np.max(known)).sum())
+            steps += len(made)
+        yield share("clips with motion energy within 2x of renders", alike / len(self.specs), 0.90, 0.99)
+        yield Number("frames that jump", 100 * jumps / steps, 1, 0, "{:.2f} %", less_is_better=True)
+
+    def variety(self) -> Iterator[Number]:
+        ratios = []
+        for thing in VARIED:
+            spec = Spec(thing, "meadow", "bouncing", "none", 0)
+            made = [self.make(plain_caption(spec), seed) for seed in range(SEEDS)]
+            known = [render(replace(spec, seed=seed), self.assets) for seed in range(SEEDS)]
+            ratios.append(spread(made) / spread(known))
+        yield Number(f"distance of {SEEDS} seeds against {SEEDS} renders, {len(VARIED)} prompts", float(np.mean(ratios)), 0.6, 0.9)
+
+    def steps(self) -> Iterator[Number]:
+        full = self.right(self.plain(), "--steps", "30")
+        mean = {30: float(np.mean(list(full.values())))}
+        yield share("mean accuracy at 30 steps", mean[30])
+        for count, allowed in ((8, 5), (4, 2)):
+            mean[count] = float(np.mean(list(self.right(self.plain(), "--steps", str(count)).values())))
+            lost = 100 * (mean[30] - mean[count])
+            goals = (5, 5) if count == 8 else (None, None)
+            yield Number(f"points lost at {count} steps (allowed {allowed})", lost, *goals, form="{:.1f}", less_is_better=True)
+
+
+def vocabulary() -> Iterator[Number]:
+    """What the world knows; a plain backdrop and the picture as it is are not counted."""
+    counts = (("things", len(THING_NAMES), 120, 400), ("scenes", len(SCENE_NAMES) - 1, 16, 40))
+    for what, count, least, aim in (*counts, ("motions", len(MOTION_NAMES), 8, 12), ("styles", len(STYLE_NAMES) - 1, 8, 12)):
+        yield Number(what, count, least, aim, "{:.0f}")
+
+
+def spread(clips: list[np.ndarray]) -> float:
+    """The mean distance of two clips, over all pairs, in grey levels at an eighth of the size."""
+    small = [clip.reshape(len(clip), clip.shape[1] // 8, 8, clip.shape[2] // 8, 8, 3).mean((2, 4)) for clip in clips]
+    pairs = [(a, b) for index, a in enumerate(small) for b in small[index + 1 :]]
+    return float(np.mean([np.sqrt(np.square(a - b).mean()) for a, b in pairs]))

@@ -1,0 +1,132 @@
+"""Rows about the VAE: fidelity, worst frame, other sizes, speed, latents."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from reel_tiny.data.render import ClipRenderer
+from reel_tiny.vae import CausalVae
+from reel_tiny.vae.stream import VaeStream
+
+from .clips import psnr, square, ssim
+from .reelspace import Reelspace
+from .row import Number
+from .vae import hard_cases, held_out_clips, held_out_paths
+
+SIZES = (256, 480)
+SIZE_FRAMES = 25
+SPEED_FRAMES = 16
+SPEED_RUNS = 5
+TYPICAL_CLIPS = 400
+FRAME_RATE = 24
+THREADS = 2
+GRAIN = 0.05
+
+
+class VaeRows:
+    def __init__(self, bundle: Path, data: Path, clips: Path, threads: int = 1) -> None:
+        self.bundle, self.data, self.clips = bundle, data, clips
+        self.stream = VaeStream(bundle, threads)
+
+    @cached_property
+    def held_out(self) -> dict[str, np.ndarray]:
+        return held_out_clips(self.data, self.clips)
+
+    @cached_property
+    def unseen(self) -> list[str]:
+        return [path.stem for path in held_out_paths(self.data, self.clips)]
+
+    def fidelity(self) -> Iterator[Number]:
+        scores = []
+        for name in self.unseen:
+            clip = self.held_out[name]
+            decoded = self.stream.round_trip(clip)
+            scores.append((psnr(decoded, clip).mean(), ssim(decoded, clip).mean()))
+        mean = np.mean(scores, 0)
+        yield Number(f"PSNR, {len(scores)} recordings never trained on", mean[0], 31.5, 34, "{:.2f} dB")
+        yield Number("SSIM, the same", mean[1], 0.90, 0.94, "{:.3f}")
+
+    def worst(self) -> Iterator[Number]:
+        lows = {}
+        for name, (clip, usual) in hard_cases(self.held_out).items():
+            scores = psnr(self.stream.round_trip(clip), clip)
+            lows[name] = (scores.min() - np.median(scores), scores[usual].min() - np.median(scores))
+        name = min(lows, key=lambda name: lows[name][0])
+        yield Number(f"lowest frame against the clip's median ({name})", lows[name][0], -8, -4, "{:.2f} dB")
+        name = min(lows, key=lambda name: lows[name][1])
+        yield Number(f"the mishap's own frames aside ({name})", lows[name][1], form="{:.2f} dB")
+
+    def sizes(self, reelspace: Reelspace) -> Iterator[Number]:
+        for size in SIZES:
+            clips = held_out_clips(self.data, self.clips, size, SIZE_FRAMES)
+            # Recordings smaller than that are left out, not enlarged.
+            large = [clip for name, clip in clips.items() if name in self.unseen and min(clip.shape[1:3]) > size - 8]
+            scores = [psnr(self.stream.round_trip(clip), clip).mean() for clip in large]
+            yield Number(f"PSNR at a short side of {size}, {len(large)} recordings", float(np.mean(scores)), 33, 36, "{:.2f} dB")
+        clip = square(list(held_out_clips(self.data, self.clips, 256, 9)["sign-bird"]), 256, 9)
+        arguments = (reelspace.source(clip), "--width", "256", "--height", "256")
+        whole, tiled = reelspace.clip("reconstruct", *arguments), reelspace.clip("reconstruct", *arguments, "--tile", "128")
+        apart = np.abs(whole.astype(np.float32) - tiled)
+        line = max(apart.mean((0, 1, 3)).max(), apart.mean((0, 2, 3)).max())
+        yield Number("tiles of 128 at 256: PSNR lost", float((psnr(whole, clip) - psnr(tiled, clip)).mean()), form="{:.3f} dB")
+        yield Number("the same: most that any row or column differs, of 255", float(line), 2, 1, less_is_better=True)
+
+    def speed(self) -> Iterator[Number]:
+        clip = np.random.default_rng(0).integers(0, 256, (SPEED_FRAMES - 3, 256, 256, 3), np.uint8)
+        stream = VaeStream(self.bundle, THREADS)
+        vae = torch_vae(self.bundle)
+        pixels = torch.from_numpy(clip).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+
+        def by_torch() -> None:
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+                vae.decode(vae.encode(pixels))
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(THREADS)
+        runtime, reference = best_seconds(lambda: stream.round_trip(clip), by_torch)
+        torch.set_num_threads(before)
+        yield Number("encode + decode, times real time at 256x256, 24 fps", SPEED_FRAMES / FRAME_RATE / runtime, 1, 2.5, "{:.2f}x")
+        yield Number("against PyTorch in bf16, the same weights", reference / runtime, 0.9, 1.3, "{:.2f}x")
+
+    def latents(self) -> Iterator[Number]:
+        renderer = ClipRenderer(self.data, self.clips, 4242)
+        codes = [self.stream.encode(renderer.clip(17, 80))[0].reshape(16, -1) for _ in range(TYPICAL_CLIPS)]
+        every = np.concatenate(codes, 1)
+        form = {"form": "{:.3f}", "less_is_better": True}
+        yield Number(f"channel mean furthest from 0, {TYPICAL_CLIPS} new clips", float(np.abs(every.mean(1)).max()), 0.1, 0.1, **form)
+        yield Number("channel variance furthest from 1, the same", float(np.abs(every.var(1) - 1).max()), 0.1, 0.1, **form)
+        lost, rng = [], np.random.default_rng(0)
+        for name in self.unseen:
+            clip = self.held_out[name][:25]
+            clip = clip[: (len(clip) - 1) // 4 * 4 + 1]
+            code = self.stream.encode(clip)
+            grainy = code + np.float32(GRAIN) * rng.standard_normal(code.shape).astype(np.float32)
+            lost.append((psnr(self.stream.decode(code), clip) - psnr(self.stream.decode(grainy), clip)).mean())
+        yield Number("dB lost by 5 % noise, mean of the recordings", float(np.mean(lost)), 1, 1, less_is_better=True)
+
+
+def torch_vae(bundle: Path) -> CausalVae:
+    """The VAE in PyTorch, with the weights of the graphs (what the latents are divided by is left at 1)."""
+    vae = CausalVae()
+    for name, half in (("encoder", vae.encoder), ("decoder", vae.decoder)):
+        stored = {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load(bundle / f"vae_{name}/model.onnx").graph.initializer}
+        half.load_state_dict({name: torch.from_numpy(stored[name].copy()) for name, _ in half.named_parameters()}, strict=False)
+    return vae.eval()
+
+
+def best_seconds(*actions: Callable[[], None]) -> list[float]:
+    """The shortest of SPEED_RUNS runs of each, taken in turns, so that a busy machine hits all alike."""
+    best = [float("inf")] * len(actions)
+    for _ in range(SPEED_RUNS):
+        for index, action in enumerate(actions):
+            start = time.perf_counter()
+            action()
+            best[index] = min(best[index], time.perf_counter() - start)
+    return best

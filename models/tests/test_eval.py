@@ -1,0 +1,116 @@
+"""What the evaluation measures with. Run from models/: python -m pytest tests/test_eval.py"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from eval.clips import motion_steps, psnr, read_folder, ssim, write_clip, write_picture
+from eval.edits import RESTYLES, edge_correlation, flicker
+from eval.judge import ASPECTS, IGNORED, SEEN, Judge, fade_some, labels_of, load_judge, look, meant
+from eval.prompts import held_out_specs, said_otherwise, spread, vocabulary
+from eval.row import Number, share
+from reel_tiny.data.sources import read_video
+from reel_tiny.world.captions import plain_caption
+from reel_tiny.world.render import Spec, render
+from reel_tiny.world.sampling import is_held_out
+from reel_tiny.world.styles import STYLE_NAMES
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def clip() -> np.ndarray:
+    return render(Spec(None, "rain", "still", "none", 3), "")
+
+
+def test_numbers_say_whether_goals_are_met() -> None:
+    assert Number("x", 31.0, 31.5, 34).verdict().endswith(": missed")
+    assert Number("x", 31.5, 31.5, 34).verdict().endswith(": met")
+    assert share("x", 0.96, 0.8, 0.95).verdict() == "goal 80.0 %, aim 95.0 %: met, aim too"
+    assert Number("x", 1.4, 1.5, 1.1, less_is_better=True).verdict().endswith(": met")
+    assert Number("x", 1.6, 1.5, 1.1, less_is_better=True).verdict().endswith(": missed")
+    assert Number("x", 1.0).verdict() == ""
+
+
+def test_psnr_and_ssim_of_known_errors(clip: np.ndarray) -> None:
+    assert (psnr(clip, clip) == 60).all()
+    assert np.allclose(ssim(clip[:2], clip[:2]), 1)
+    shifted = np.clip(clip, 0, 245) + np.uint8(10)
+    assert np.allclose(psnr(shifted, np.clip(clip, 0, 245)), 20 * np.log10(25.5), atol=1e-4)
+    rough = np.clip(clip.astype(int) + np.random.default_rng(0).integers(-60, 60, clip.shape), 0, 255).astype(np.uint8)
+    assert (ssim(rough[:2], clip[:2]) < 0.6).all()
+
+
+def test_clips_and_pictures_are_written_without_loss(clip: np.ndarray, tmp_path: Path) -> None:
+    write_clip(clip[:5], tmp_path / "a.mkv", 12)
+    assert np.array_equal(np.stack(read_video(tmp_path / "a.mkv")), clip[:5])
+    for index in (1, 0):
+        write_picture(clip[index], tmp_path / f"pictures/{index}.png")
+    assert np.array_equal(read_folder(tmp_path / "pictures"), clip[:2])
+
+
+def test_stills_neither_move_nor_flicker(clip: np.ndarray) -> None:
+    still = np.repeat(clip[:1], 9, 0)
+    assert motion_steps(still).max() == 0 and flicker(still) == 0
+    blinking = still.copy()
+    blinking[::2] //= 2
+    assert motion_steps(clip).min() > 0
+    assert flicker(blinking) > 4 * flicker(clip) > 0
+
+
+def test_edges_correlate_with_themselves_alone(clip: np.ndarray) -> None:
+    other = render(Spec(None, "city", "still", "none", 3), "")
+    assert edge_correlation(clip[:3], clip[:3]) == pytest.approx(1)
+    assert edge_correlation(other[:3], clip[:3]) < 0.4
+
+
+def test_spread_is_none_among_equals(clip: np.ndarray) -> None:
+    assert spread([clip, clip, clip]) == 0
+    assert spread([np.zeros_like(clip), np.full_like(clip, 100)]) == pytest.approx(100)
+
+
+def test_every_style_is_asked_for() -> None:
+    assert tuple(RESTYLES) == STYLE_NAMES[1:]
+
+
+def test_prompts_are_held_out_and_the_same_for_any_count() -> None:
+    specs = held_out_specs(60)
+    assert all(is_held_out(spec) for spec in specs)
+    assert held_out_specs(20) == specs[:20]
+    rng = np.random.default_rng(0)
+    assert np.mean([said_otherwise(spec, rng) != plain_caption(spec) for spec in specs]) > 0.9
+    assert all(number.verdict() for number in vocabulary())
+
+
+def test_the_judge_sees_five_moments_of_any_clip(clip: np.ndarray) -> None:
+    seen = look(clip)
+    assert seen.shape == (len(SEEN), 3, 64, 64)
+    for at, frame in enumerate((0, 6, 12, 18, 24)):
+        assert np.array_equal(seen[at].transpose(1, 2, 0), cv2.resize(clip[frame], (64, 64), interpolation=cv2.INTER_AREA))
+    assert np.array_equal(look(clip[:1])[0], look(clip[:1])[4])
+
+
+def test_labels_name_what_is_meant() -> None:
+    spec = Spec("fox", "snow", "left", "pencil", 0)
+    assert meant(spec) == {"thing": "fox", "scene": "snow", "motion": "left", "style": "pencil"}
+    assert meant(Spec(None, "snow", "still", "none", 0))["thing"] == "nothing"
+    assert labels_of(None, "sepia") == [IGNORED, IGNORED, IGNORED, STYLE_NAMES.index("sepia")]
+
+
+def test_faded_clips_are_mixed_and_named_nothing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 1, 1, 2, 2, generator=generator)
+    labels = torch.arange(400)[:, None].repeat(1, 4)
+    mixed, told, faded = fade_some(x, labels, generator)
+    assert 0.05 < faded.float().mean() < 0.25
+    assert (told[faded] == IGNORED).all() and torch.equal(told[~faded], labels[~faded])
+    assert torch.equal(mixed[~faded], x[~faded]) and (mixed[faded] != x[faded]).any((1, 2, 3, 4)).all()
+
+
+def test_a_judge_of_another_world_is_refused(tmp_path: Path) -> None:
+    torch.save({"names": {name: ["dodo"] for name in ASPECTS}, "judge": Judge().state_dict()}, tmp_path / "judge.pt")
+    with pytest.raises(ValueError, match="Train it again"):
+        load_judge(tmp_path / "judge.pt")
