@@ -1,7 +1,7 @@
 // A clip with a part made anew by a prompt; everything outside the mask stays as it was, and so does the sound.
 import { z } from 'zod';
 import { requireTask } from '../src/diffusion/conditions.js';
-import { composite, keepMask, type Mask, readMasks } from '../src/diffusion/masks.js';
+import { composite, greyOut, keepMask, type Mask, readMasks, takeMasks } from '../src/diffusion/masks.js';
 import { prompt, samplingOptions, sourceOptions, vaeOptions } from '../src/diffusion/options.js';
 import { decodeFrames } from '../src/diffusion/output.js';
 import { definePipeline } from '../src/diffusion/pipeline.js';
@@ -10,6 +10,7 @@ import { sampleFromSource } from '../src/diffusion/sample.js';
 import { planSource, Source } from '../src/diffusion/source.js';
 import type { SourcePiece } from '../src/diffusion/source-windows.js';
 import type { Frame } from '../src/media/frame.js';
+import type { Posterior } from '../src/networks/model.js';
 import { axis, lengthOf } from '../src/tensor/tensor.js';
 
 export const inpaint = definePipeline({
@@ -33,22 +34,42 @@ export const inpaint = definePipeline({
     // Frames and masks that were read but not yet written: bounded by a window and the VAE's look-ahead.
     const readAhead: Frame[] = [];
     const masksAhead: Mask[] = [];
-    const source = new Source(options.input, { ...options, ...size, frameRate }, (frame) => readAhead.push(frame));
-    const masks = readMasks(options.mask, displayed, size, frameRate, context.signal);
+    const sourceOptions = { ...options, ...size, frameRate };
+    const source = new Source(options.input, sourceOptions, { onFrame: (frame) => void readAhead.push(frame) });
+    const openMasks = () => readMasks(options.mask, displayed, size, frameRate, context.signal);
+    const masks = openMasks();
+
+    /** The clip once more, as denoisers are shown it that take it with grey in place of what is made anew. */
+    async function* greyedPieces(): AsyncGenerator<Posterior> {
+      if (manifest.graphs.denoiser.conditionFrom !== 'pixels') return;
+      const greyMasks = openMasks();
+      const greyed = new Source(options.input, sourceOptions, {
+        onPixels: async (pixels) => greyOut(pixels, await takeMasks(greyMasks, lengthOf(pixels, axis.time))),
+      });
+      try {
+        yield* greyed.pieces(model, context);
+      } finally {
+        await greyMasks.return(undefined as never);
+      }
+    }
 
     async function* pieces(): AsyncGenerator<SourcePiece> {
       let isFirst = true;
-      for await (const { latents } of source.pieces(model, context)) {
-        const groups: Mask[][] = [];
-        for (let frame = 0; frame < lengthOf(latents, axis.time); frame++) {
-          const group: Mask[] = [];
-          const count = isFirst ? 1 : manifest.latent.temporalCompression;
-          while (group.length < count) group.push((await masks.next()).value);
-          isFirst = false;
-          masksAhead.push(...group);
-          groups.push(group);
+      const allGreyed = greyedPieces();
+      try {
+        for await (const piece of source.pieces(model, context)) {
+          const groups: Mask[][] = [];
+          for (let frame = 0; frame < lengthOf(piece.latents, axis.time); frame++) {
+            const group = await takeMasks(masks, isFirst ? 1 : manifest.latent.temporalCompression);
+            isFirst = false;
+            masksAhead.push(...group);
+            groups.push(group);
+          }
+          const { value: greyed } = await allGreyed.next();
+          yield { ...piece, keep: keepMask(manifest, groups, size), greyed };
         }
-        yield { latents, keep: keepMask(manifest, groups, size) };
+      } finally {
+        await allGreyed.return(undefined);
       }
     }
 

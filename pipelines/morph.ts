@@ -15,11 +15,15 @@ import { gather } from '../src/diffusion/source-windows.js';
 import { encodeStill, readStill } from '../src/diffusion/stills.js';
 import { expected, InvalidOptionError, MediaError } from '../src/errors.js';
 import { probe } from '../src/media/probe.js';
+import type { Manifest } from '../src/networks/manifest.js';
 import type { Model } from '../src/networks/model.js';
 import { axis, concat, lengthOf, slice, type Tensor } from '../src/tensor/tensor.js';
 
 /** Share of the schedule that a path is denoised for by default: in-betweens become pictures, and still resemble both ends. */
 const defaultRefine = 0.6;
+
+/** Frames between two keyframes by default, at least; a multiple of what any VAE takes at a time. */
+const leastFramesPerSegment = 16;
 
 export const morph = definePipeline({
   name: 'morph',
@@ -48,7 +52,7 @@ export const morph = definePipeline({
     const { manifest } = model;
     const files = options.keyframes.map((keyframe) => (isFileName(keyframe) ? keyframe : undefined));
     const size = await pathSize(model, options, files, context);
-    const numFrames = options.numFrames ?? pixelFrames(manifest, 2 * manifest.window.latentFrames - 1);
+    const numFrames = options.numFrames ?? defaultLength(manifest, options.keyframes.length);
     const frameRate = options.frameRate ?? manifest.defaults.frameRate;
     const shape = latentShape(manifest, size, latentFrames(manifest, numFrames));
     const frames = shape[axis.time] as number;
@@ -64,10 +68,11 @@ export const morph = definePipeline({
     const places = pathPlaces(frames, options.keyframes.length, options.ease);
 
     async function* makeLatents(): AsyncGenerator<Tensor> {
-      const { sampling } = prepared;
+      const sampling = { ...prepared.sampling, isSteady: true };
       const prompts = pathPrompts(
         sampling.prompts.map(({ prompt }) => prompt),
         places,
+        manifest.window.latentFrames,
       );
       if (refine === 1 && files.every((file) => file === undefined)) {
         yield* sampleLatents({ ...sampling, prompts }, shape, {}, context);
@@ -112,6 +117,14 @@ export const morph = definePipeline({
     };
   },
 });
+
+/** Returns about two windows of frames, or some more for each keyframe. */
+function defaultLength(manifest: Manifest, keyframes: number): number {
+  return Math.max(
+    pixelFrames(manifest, 2 * manifest.window.latentFrames - 1),
+    leastFramesPerSegment * (keyframes - 1) + 1,
+  );
+}
 
 /** A keyframe with a folder or a file ending is a file, and an error when it isn't there; anything else is a prompt. */
 function isFileName(keyframe: string): boolean {

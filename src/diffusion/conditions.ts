@@ -2,7 +2,7 @@
 import { InvalidOptionError } from '../errors.js';
 import { conditionMaskLength, type Manifest } from '../networks/manifest.js';
 import type { Schedule } from '../schedulers/scheduler.js';
-import { axis, createTensor, filled, sizeOf, slice, type Tensor, writeSlice } from '../tensor/tensor.js';
+import { axis, concat, createTensor, filled, sizeOf, slice, type Tensor, writeSlice } from '../tensor/tensor.js';
 
 /** Latents that are known at some positions. */
 export interface Known {
@@ -91,6 +91,11 @@ export function buildCondition(manifest: Manifest, { known, told, follow }: Give
 function isToldWhole({ frames }: Told, position: number, positions: number): boolean {
   for (let at = position; at < frames.data.length; at += positions) if (frames.data[at] !== 1) return false;
   return true;
+}
+
+/** Returns what a denoiser is told of latents that are kept where the mask [1, 1, t, h, w] is 1. */
+export function tell({ latent }: Manifest, latents: Tensor, keep: Tensor): Told {
+  return { latents, frames: concat(new Array<Tensor>(latent.temporalCompression).fill(keep), axis.channels) };
 }
 
 /** Returns a function that puts what is known, noised to the level of the next call, back into the latents (Lugmayr et al. 2022,

@@ -4,7 +4,7 @@ import { framesToPixels } from '../media/pixels.js';
 import type { Manifest } from '../networks/manifest.js';
 import type { Model } from '../networks/model.js';
 import { axis, concat, createTensor, filled, type Tensor, writeSlice } from '../tensor/tensor.js';
-import { type Known, keepFrames } from './conditions.js';
+import { type Known, keepFrames, tell } from './conditions.js';
 import { pixelFrames } from './geometry.js';
 import type { RunContext } from './progress.js';
 import type { Start } from './sample.js';
@@ -33,8 +33,7 @@ export async function startFromFrames(
   }
   const known = await encodeGiven(model, given, shape, context);
   if (denoiser.knownFrames !== 'told') return { known, imageEmbeds };
-  const frames = concat(new Array<Tensor>(model.manifest.latent.temporalCompression).fill(known.mask), axis.channels);
-  return { told: { latents: known.latents, frames }, imageEmbeds };
+  return { told: tell(model.manifest, known.latents, known.mask), imageEmbeds };
 }
 
 /** Returns what the image encoder makes of the first picture and, where it is given, of the last. */

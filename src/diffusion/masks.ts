@@ -5,7 +5,7 @@ import type { Frame } from '../media/frame.js';
 import { probe } from '../media/probe.js';
 import { readFrames } from '../media/read-frames.js';
 import type { Manifest } from '../networks/manifest.js';
-import { createTensor, type Tensor } from '../tensor/tensor.js';
+import { axis, createTensor, lengthOf, type Tensor } from '../tensor/tensor.js';
 import type { Size } from './geometry.js';
 
 /** One byte a pixel, rows from top to bottom: 1 is made anew, 0 is kept. */
@@ -44,6 +44,13 @@ export async function* readMasks(
   }
   if (last === undefined) throw new MediaError(`Expected at least one frame in mask ${spec}, got none.`);
   for (;;) yield last;
+}
+
+/** Returns the masks of the next frames. */
+export async function takeMasks(masks: AsyncGenerator<Mask, never>, count: number): Promise<Mask[]> {
+  const taken: Mask[] = [];
+  while (taken.length < count) taken.push((await masks.next()).value);
+  return taken;
 }
 
 interface Box {
@@ -108,6 +115,16 @@ export function keepMask(manifest: Manifest, groups: readonly (readonly Mask[])[
     }
   }
   return keep;
+}
+
+/** Writes mid-grey into pixels [1, 3, n, H, W] wherever the frame's mask is 1. */
+export function greyOut(pixels: Tensor, masks: readonly Mask[]): void {
+  const plane = lengthOf(pixels, axis.height) * lengthOf(pixels, axis.width);
+  for (let start = 0, row = 0; start < pixels.data.length; start += plane, row++) {
+    masks[row % masks.length]?.forEach((isMade, at) => {
+      if (isMade === 1) pixels.data[start + at] = 0;
+    });
+  }
 }
 
 /** Returns the source's pixels outside the mask and the made ones inside, feathered towards the inside (new frame). */

@@ -56,14 +56,28 @@ function keyframeFrame(keyframes: readonly Tensor[], index: number, time: number
 /** Embeddings between two keyframes at which the network is asked; frames in between blend the nearest two. */
 const stopsPerSegment = 2;
 
-/** Returns the prompts along the path: embeddings blended on the straight line, each weighted around its own place. */
-export function pathPrompts(keyframes: readonly PromptEmbeds[], places: readonly number[]): TimedPrompt[] {
+/** Returns the prompts along the path: embeddings blended on the straight line. For a model that makes one frame at a time each
+ * frame has its own; else they stand at a few stops, each weighted around its place. */
+export function pathPrompts(
+  keyframes: readonly PromptEmbeds[],
+  places: readonly number[],
+  windowFrames: number,
+): TimedPrompt[] {
+  const blendAt = (place: number) => {
+    const segment = Math.min(Math.floor(place), keyframes.length - 2);
+    return blendEmbeds(keyframes[segment] as PromptEmbeds, keyframes[segment + 1] as PromptEmbeds, place - segment);
+  };
+  if (windowFrames === 1) {
+    return places.map((place, frame) => ({
+      prompt: blendAt(place),
+      weights: Float32Array.from(places, (_, other) => (other === frame ? 1 : 0)),
+    }));
+  }
   const stops = (keyframes.length - 1) * stopsPerSegment;
   return Array.from({ length: stops + 1 }, (_, stop) => {
     const place = stop / stopsPerSegment;
-    const segment = Math.min(Math.floor(place), keyframes.length - 2);
     return {
-      prompt: blendEmbeds(keyframes[segment] as PromptEmbeds, keyframes[segment + 1] as PromptEmbeds, place - segment),
+      prompt: blendAt(place),
       weights: Float32Array.from(places, (at) => Math.max(0, 1 - Math.abs(at - place) * stopsPerSegment)),
     };
   });

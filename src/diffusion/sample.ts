@@ -3,7 +3,7 @@ import { expected, InvalidOptionError, throwIfCancelled } from '../errors.js';
 import { previewFrame } from '../networks/latent-preview.js';
 import { isSecondDenoisers } from '../networks/manifest.js';
 import type { DenoiserCall, Model, PromptEmbeds } from '../networks/model.js';
-import type { Schedule, Scheduler } from '../schedulers/scheduler.js';
+import type { Scheduler } from '../schedulers/scheduler.js';
 import { combine } from '../tensor/math.js';
 import { TorchRandom } from '../tensor/random.js';
 import { axis, lengthOf, sizeOf, slice, type Tensor } from '../tensor/tensor.js';
@@ -16,9 +16,11 @@ import {
   sliceKnown,
   sliceTold,
   type Told,
+  tell,
 } from './conditions.js';
 import { denoise, type Predict } from './denoise.js';
 import { type Guidance, guide, isGuided } from './guidance.js';
+import { drawLatents } from './posterior.js';
 import type { RunContext } from './progress.js';
 import { gather, type SourcePiece, sourceWindows } from './source-windows.js';
 import { type CacheSetting, CallCount, foretelling } from './step-cache.js';
@@ -46,11 +48,13 @@ export interface Sampling {
   readonly windows: 'stream' | 'joint';
   /** Which network calls are foretold instead of made. Default 'off'. */
   readonly cache?: CacheSetting | undefined;
+  /** Whether windows of one frame all draw the same noise, so that pictures along a path or a clip don't flicker. Default false. */
+  readonly isSteady?: boolean | undefined;
 }
 
 /** What a clip starts from besides noise; each spans the whole clip. */
 export interface Start {
-  /** Latents to start from when strength is below 1. */
+  /** Latents that are noised to the first level; without them, the run starts from noise alone. */
   readonly source?: Tensor | undefined;
   /** A source clip whose structure is followed. */
   readonly follow?: Tensor | undefined;
@@ -72,70 +76,104 @@ interface Stretch extends Window, Start {
   readonly random: TorchRandom;
 }
 
+/** Returns what a run starts from; what it draws is drawn before the noise. */
+export type Begin = (random: TorchRandom) => Start;
+
 /** Yields the latents of a clip of `shape` [1, C, t, h, w] in pieces along time. */
 export async function* sampleLatents(
   sampling: Sampling,
   shape: readonly number[],
-  start: Start,
+  start: Start | Begin,
   context: RunContext,
 ): AsyncGenerator<Tensor> {
+  const begin = typeof start === 'function' ? start : () => start;
   const total = shape[axis.time] as number;
   const windows = clipWindows(sampling.model, total);
   if (sampling.windows === 'joint' || windows.length === 1) {
     const random = new TorchRandom(sampling.seed);
-    const noise = start.noise ?? random.normal(shape);
-    yield await sampleStretch(sampling, { ...start, start: 0, end: total, shape, noise, random }, windows, context);
+    const whole = begin(random);
+    const noise = whole.noise ?? random.normal(shape);
+    yield await sampleStretch(sampling, { ...whole, start: 0, end: total, shape, noise, random }, windows, context);
     return;
   }
-  const pieces = windows.map((window) => ({ window, ...sliceStart(start, window) }));
-  yield* sampleStream(sampling, shape, fromArray(pieces), context);
+  let whole: Start | undefined;
+  const pieces = windows.map((window) => ({
+    window,
+    shape: shape.with(axis.time, window.end - window.start),
+    begin(random: TorchRandom) {
+      whole ??= begin(random);
+      return sliceStart(whole, window);
+    },
+  }));
+  yield* sampleStream(sampling, fromArray(pieces), context);
 }
 
 /** Yields latents made from a source that comes in pieces, as many as it has; holds about two windows when streaming.
- * Below strength 1 the run starts from the source; where a piece has a mask, masked-out positions are kept. */
+ * The run starts from the source, noised. Where a piece has a mask, masked-out positions are kept, and at strength 1 the run
+ * starts from noise alone. */
 export async function* sampleFromSource(
   sampling: Sampling,
   source: AsyncIterable<SourcePiece>,
   follows: boolean,
   context: RunContext,
 ): AsyncGenerator<Tensor> {
-  const start = (piece: SourcePiece): Start => ({
-    source: piece.latents,
-    follow: follows ? piece.latents : undefined,
-    known: piece.keep === undefined ? undefined : { latents: piece.latents, mask: piece.keep },
-  });
+  const { manifest } = sampling.model;
+  const beginFrom =
+    (piece: SourcePiece): Begin =>
+    (random) => {
+      const { keep, greyed } = piece;
+      const fromNoise = keep !== undefined && sampling.strength === 1;
+      // As in diffusers, nothing is drawn for a source that is not looked at.
+      const latents = fromNoise && greyed !== undefined ? piece.latents : drawLatents(manifest, piece, random);
+      const start = { source: fromNoise ? undefined : latents, follow: follows ? latents : undefined };
+      if (keep === undefined) return start;
+      if (greyed === undefined) return { ...start, known: { latents, mask: keep } };
+      const noise = random.normal(latents.shape);
+      return { ...start, noise, told: tell(manifest, drawLatents(manifest, greyed, random), keep) };
+    };
   if (sampling.windows === 'joint') {
     const whole = await gather(source);
-    if (whole !== undefined) yield* sampleLatents(sampling, whole.latents.shape, start(whole), context);
+    if (whole !== undefined) yield* sampleLatents(sampling, whole.latents.shape, beginFrom(whole), context);
     return;
   }
-  const { latentFrames, overlap } = sampling.model.manifest.window;
-  yield* sampleStream(sampling, undefined, sourceWindows(source, latentFrames, overlap, start), context);
+  const { latentFrames, overlap } = manifest.window;
+  const pieces = sourceWindows(source, latentFrames, overlap, (piece) => ({
+    shape: piece.latents.shape,
+    begin: beginFrom(piece),
+  }));
+  yield* sampleStream({ ...sampling, isSteady: true }, pieces, context);
+}
+
+/** A window of a clip that is made window by window. */
+interface WindowPiece {
+  readonly window: Window;
+  /** [1, C, t, h, w] of the window. */
+  readonly shape: readonly number[];
+  readonly begin: Begin;
 }
 
 /** Makes windows in turn; each keeps the frames that it shares with the one before. */
 async function* sampleStream(
   sampling: Sampling,
-  shape: readonly number[] | undefined,
-  pieces: AsyncIterable<Start & { readonly window: Window }>,
+  pieces: AsyncIterable<WindowPiece>,
   context: RunContext,
 ): AsyncGenerator<Tensor> {
   let previous: { window: Window; latents: Tensor } | undefined;
   let index = 0;
-  for await (const { window, ...piece } of pieces) {
+  const drawsAnew = sampling.isSteady !== true || sampling.model.manifest.window.latentFrames > 1;
+  for await (const { window, shape, begin } of pieces) {
     throwIfCancelled(context.signal);
-    const random = new TorchRandom(sampling.seed + index);
-    const base = shape ?? (piece.source as Tensor).shape;
-    const windowShape = base.with(axis.time, window.end - window.start);
-    let known = piece.known;
+    const random = new TorchRandom(sampling.seed + (drawsAnew ? index : 0));
+    const start = begin(random);
+    let { known } = start;
     let shared = 0;
-    if (previous !== undefined) {
-      shared = previous.window.end - window.start;
+    if (previous !== undefined) shared = previous.window.end - window.start;
+    if (previous !== undefined && shared > 0) {
       const frames = lengthOf(previous.latents, axis.time);
-      known = keepFrames(known, windowShape, slice(previous.latents, axis.time, frames - shared, frames), 0);
+      known = keepFrames(known, shape, slice(previous.latents, axis.time, frames - shared, frames), 0);
     }
-    const noise = piece.noise ?? random.normal(windowShape);
-    const stretch = { ...piece, ...window, shape: windowShape, noise, random, known };
+    const noise = start.noise ?? random.normal(shape);
+    const stretch = { ...start, ...window, shape, noise, random, known };
     const latents = await sampleStretch(sampling, stretch, [{ start: 0, end: window.end - window.start }], context);
     yield slice(latents, axis.time, shared, lengthOf(latents, axis.time));
     previous = { window, latents };
@@ -154,9 +192,13 @@ async function sampleStretch(
   const strength = stretch.source === undefined ? 1 : sampling.strength;
   const schedule = scheduler.schedule({ steps, strength, sequenceLength: sizeOf(stretch.shape.slice(2)) });
   const { known, noise } = stretch;
-  let latents = startLatents(schedule, stretch, strength);
   const constrain = known === undefined ? undefined : constrainTo(known, schedule, noise);
-  if (constrain !== undefined) latents = constrain(latents, 0);
+  let latents = combine(schedule.initNoiseSigma, noise, 0, noise);
+  if (stretch.source !== undefined) {
+    latents = schedule.addNoise(stretch.source, noise, 0);
+    // What an earlier window has made is not what the source has there.
+    if (constrain !== undefined) latents = constrain(latents, 0);
+  }
   const calls = schedule.timesteps.length;
   const predict = foretelling(
     createPredict(sampling, stretch, windows, calls, context),
@@ -183,11 +225,6 @@ async function sampleStretch(
     });
   }
   return latents;
-}
-
-function startLatents(schedule: Schedule, stretch: Stretch, strength: number): Tensor {
-  if (stretch.source !== undefined && strength < 1) return schedule.addNoise(stretch.source, stretch.noise, 0);
-  return combine(schedule.initNoiseSigma, stretch.noise, 0, stretch.noise);
 }
 
 /** Returns the prediction over a stretch: guided, blended over windows, and over prompts that change with time. */

@@ -1,13 +1,14 @@
 // A source of unknown length, cut into windows while it comes.
+import type { Posterior } from '../networks/model.js';
 import { axis, concat, lengthOf, slice, type Tensor } from '../tensor/tensor.js';
 import type { Window } from './windows.js';
 
-/** Some latents of a source clip. */
-export interface SourcePiece {
-  /** [1, C, n, h, w]. */
-  readonly latents: Tensor;
-  /** [1, 1, n, h, w], 1 where the source is kept; undefined where all may change. All pieces have one, or none has. */
+/** Some latents of a source clip, as the VAE gives them. Of what is optional, all pieces have it or none has. */
+export interface SourcePiece extends Posterior {
+  /** [1, 1, n, h, w], 1 where the source is kept; undefined where all may change. */
   readonly keep?: Tensor | undefined;
+  /** The same clip, mid-grey where it is made anew, for denoisers that are shown it so. */
+  readonly greyed?: Posterior | undefined;
 }
 
 /** Yields the windows that planWindows would, holding no more than a window and a piece; `build` makes of each window's
@@ -51,19 +52,27 @@ export async function gather(source: AsyncIterable<SourcePiece>): Promise<Source
 }
 
 function joinPieces(pieces: readonly SourcePiece[]): SourcePiece {
-  const keeps = pieces.flatMap(({ keep }) => (keep === undefined ? [] : [keep]));
-  return {
-    latents: concat(
-      pieces.map(({ latents }) => latents),
-      axis.time,
-    ),
-    keep: keeps.length === 0 ? undefined : concat(keeps, axis.time),
-  };
+  return mapTensors(pieces, (tensors) => concat(tensors, axis.time));
 }
 
-function slicePiece({ latents, keep }: SourcePiece, start: number, end: number): SourcePiece {
+function slicePiece(piece: SourcePiece, start: number, end: number): SourcePiece {
+  return mapTensors([piece], ([tensor]) => slice(tensor as Tensor, axis.time, start, end));
+}
+
+/** Returns a piece whose every tensor is made of those that the pieces have in its place. */
+function mapTensors(pieces: readonly SourcePiece[], make: (tensors: Tensor[]) => Tensor): SourcePiece {
+  const optional = (tensors: (Tensor | undefined)[]) => {
+    const present = tensors.filter((tensor) => tensor !== undefined);
+    return present.length === 0 ? undefined : make(present);
+  };
+  const posterior = (all: readonly Posterior[]) => ({
+    latents: make(all.map(({ latents }) => latents)),
+    deviation: optional(all.map(({ deviation }) => deviation)),
+  });
+  const greyed = pieces.flatMap((piece) => piece.greyed ?? []);
   return {
-    latents: slice(latents, axis.time, start, end),
-    keep: keep === undefined ? undefined : slice(keep, axis.time, start, end),
+    ...posterior(pieces),
+    keep: optional(pieces.map(({ keep }) => keep)),
+    greyed: greyed.length === 0 ? undefined : posterior(greyed),
   };
 }

@@ -45,6 +45,14 @@ export async function planSource(
   };
 }
 
+/** Who is told of a source as it is read. */
+export interface SourceHooks {
+  /** Given each frame. */
+  readonly onFrame?: ((frame: Frame) => void) | undefined;
+  /** Given pixels [1, 3, n, H, W] before they are encoded; may write into them. */
+  readonly onPixels?: ((pixels: Tensor) => Promise<void>) | undefined;
+}
+
 /** A source clip that is read once, as latents. */
 export class Source {
   /** Length of the clip, once it has been read. */
@@ -52,25 +60,24 @@ export class Source {
   private framesRead = 0;
   private readonly path: string;
   private readonly options: SourceOptions;
-  /** Given each frame as it is read. */
-  private readonly onFrame: ((frame: Frame) => void) | undefined;
+  private readonly hooks: SourceHooks;
 
-  constructor(path: string, options: SourceOptions, onFrame?: (frame: Frame) => void) {
+  constructor(path: string, options: SourceOptions, hooks: SourceHooks = {}) {
     this.path = path;
     this.options = options;
-    this.onFrame = onFrame;
+    this.hooks = hooks;
   }
 
   /** Yields the source's latents. The last frame is repeated up to the next length that the VAE takes. */
   async *pieces(model: Model, context: RunContext): AsyncGenerator<SourcePiece> {
-    const encoded = model.encode(this.pixels(model.manifest.latent.temporalCompression, context), {
+    const encoded = model.encodePosterior(this.pixels(model.manifest.latent.temporalCompression, context), {
       signal: context.signal,
       priority: context.priority,
       tileSize: this.options.tileSize,
     });
-    for await (const latents of timeEach(context.clock, 'encode', encoded)) {
+    for await (const piece of timeEach(context.clock, 'encode', encoded)) {
       context.onProgress?.({ stage: 'encode', done: this.framesRead, total: undefined });
-      yield { latents };
+      yield piece;
     }
   }
 
@@ -88,12 +95,12 @@ export class Source {
     let group: Frame[] = [];
     let last: Frame | undefined;
     for await (const frame of frames) {
-      this.onFrame?.(frame);
+      this.hooks.onFrame?.(frame);
       this.framesRead++;
       last = frame;
       group.push(frame);
       if (this.framesRead === 1 || group.length === compression) {
-        yield framesToPixels(group);
+        yield await this.toPixels(group);
         group = [];
       }
     }
@@ -105,7 +112,13 @@ export class Source {
     this.numFrames = this.framesRead;
     if (group.length > 0) {
       while (group.length < compression) group.push(last);
-      yield framesToPixels(group);
+      yield await this.toPixels(group);
     }
+  }
+
+  private async toPixels(frames: readonly Frame[]): Promise<Tensor> {
+    const pixels = framesToPixels(frames);
+    await this.hooks.onPixels?.(pixels);
+    return pixels;
   }
 }

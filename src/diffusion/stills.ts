@@ -22,7 +22,9 @@ export async function readStill(path: string, size: Size, context: RunContext): 
 
 /** Returns the latents [1, C, t, h, w] of a picture that stands still for `frames` latent frames, from a clip's start on. */
 export async function encodeStill(model: Model, picture: Frame, frames: number, context: RunContext): Promise<Tensor> {
-  const encoded = Math.min(frames, settlingLatentFrames);
+  // A VAE without time codes all of them alike.
+  const settling = model.manifest.latent.temporalCompression === 1 ? 1 : settlingLatentFrames;
+  const encoded = Math.min(frames, settling);
   const latents = await encodeFrames(
     model,
     new Array<Frame>(pixelFrames(model.manifest, encoded)).fill(picture),

@@ -8,7 +8,16 @@ import { predict } from './denoiser.js';
 import { resolveDevice } from './device.js';
 import { embedImages } from './image-encoder.js';
 import { isSecondDenoisers, type Manifest } from './manifest.js';
-import type { CallOptions, DenoiserCall, Device, DeviceChoice, Model, PromptEmbeds, VaeOptions } from './model.js';
+import type {
+  CallOptions,
+  DenoiserCall,
+  Device,
+  DeviceChoice,
+  Model,
+  Posterior,
+  PromptEmbeds,
+  VaeOptions,
+} from './model.js';
 import { openGraph } from './open-graph.js';
 import type { NetworkSession } from './session.js';
 import { embedPrompts } from './text-encoder.js';
@@ -65,7 +74,11 @@ class BundleModel implements Model {
     return embedImages(await this.#network('imageEncoder'), pixels, options);
   }
 
-  encode(pixels: AsyncIterable<Tensor>, options: VaeOptions = {}): AsyncGenerator<Tensor> {
+  async *encode(pixels: AsyncIterable<Tensor>, options: VaeOptions = {}): AsyncGenerator<Tensor> {
+    for await (const { latents } of this.encodePosterior(pixels, options)) yield latents;
+  }
+
+  encodePosterior(pixels: AsyncIterable<Tensor>, options: VaeOptions = {}): AsyncGenerator<Posterior> {
     return encodePixels(() => this.#network('vaeEncoder'), this.manifest, pixels, options);
   }
 

@@ -44,6 +44,14 @@ export interface DenoiserCall {
   readonly conditionMask?: Tensor | undefined;
 }
 
+/** What the VAE says of a clip: its code, and how far the code may lie from that. */
+export interface Posterior {
+  /** [1, C, n, h, w], the mean. */
+  readonly latents: Tensor;
+  /** The standard deviation at each position; undefined for a VAE that gives none. */
+  readonly deviation?: Tensor | undefined;
+}
+
 /** How frames are cut up on their way through the VAE. */
 export interface VaeOptions extends CallOptions {
   /** Side of a square tile in pixels, or 'auto': whole frames unless they are too large for memory. Default 'auto'. */
@@ -65,6 +73,8 @@ export interface Model {
   encodeImages(pixels: Tensor, options?: CallOptions): Promise<Tensor>;
   /** Yields the latents [1, C, n, h, w] of a clip whose pixels [1, 3, m, H, W] come in pieces of any length. */
   encode(pixels: AsyncIterable<Tensor>, options?: VaeOptions): AsyncGenerator<Tensor>;
+  /** Like `encode`, with the deviation of what the VAE is unsure of. */
+  encodePosterior(pixels: AsyncIterable<Tensor>, options?: VaeOptions): AsyncGenerator<Posterior>;
   /** Yields the pixels [1, 3, m, H, W] of latents [1, C, n, h, w] that come in pieces of any length; buffers are the caller's. */
   decode(latents: AsyncIterable<Tensor>, options?: VaeOptions): AsyncGenerator<Tensor>;
   /** Returns the prediction [B, C, t, h, w]. */

@@ -6,6 +6,7 @@ import { type GraphName, graphFiles, graphPath } from './bundle-layout.js';
 import { conditionMaskLength, type Manifest, type StreamingGraph } from './manifest.js';
 import { openSession, type SessionOptions } from './open-session.js';
 import type { GraphInfo, NetworkSession, TensorInfo } from './session.js';
+import { deviationOutput } from './vae-stream.js';
 import { isStateName, stateInput, stateOutput } from './worker-protocol.js';
 
 /**
@@ -42,6 +43,8 @@ interface WantedTensor {
   readonly name: string;
   readonly types: readonly string[];
   readonly shape: readonly (number | undefined)[];
+  /** Whether the graph may do without it. */
+  readonly isOptional?: boolean;
 }
 
 interface Signature {
@@ -84,10 +87,13 @@ function signature(manifest: Manifest, graph: GraphName): Signature {
     };
   }
   const { states } = graphs[graph];
-  const [taken, given] = graph === 'vaeEncoder' ? [pixels, latents] : [latents, pixels];
+  const [taken, given] =
+    graph === 'vaeEncoder'
+      ? [pixels, [latents, { ...latents, name: deviationOutput, isOptional: true }]]
+      : [latents, [pixels]];
   return {
     inputs: [taken, ...stateTensors(states, stateInput)],
-    outputs: [given, ...stateTensors(states, stateOutput)],
+    outputs: [...given, ...stateTensors(states, stateOutput)],
   };
 }
 
@@ -116,7 +122,9 @@ function compare(
   wantedTensors: readonly WantedTensor[],
   tensors: readonly TensorInfo[],
 ): string | undefined {
-  const missing = wantedTensors.filter(({ name }) => !tensors.some((tensor) => tensor.name === name));
+  const missing = wantedTensors.filter(
+    ({ name, isOptional }) => isOptional !== true && !tensors.some((tensor) => tensor.name === name),
+  );
   if (missing.length > 0) return `it lacks the ${what} ${missing.map(({ name }) => name).join(', ')}`;
   const extra = tensors.filter(({ name }) => !wantedTensors.some((tensor) => tensor.name === name));
   if (extra.length > 0) return `it has the unknown ${what} ${extra.map(({ name }) => name).join(', ')}`;

@@ -63,11 +63,17 @@ async function* decodeInTurn(
       const width = lengthOf(chunk, axis.width) * spatialCompression;
       const hasCopies = stream === undefined && graph.first === undefined;
       stream ??= await VaeStream.open(
-        { session: await opening, graph, input: places.latents, output: places.pixels },
+        {
+          session: await opening,
+          graph,
+          input: places.latents,
+          output: places.pixels,
+          outputNames: [places.pixels.name],
+        },
         tileLayout(manifest, graph, height, width, tileSize),
         options,
       );
-      const pixels = await stream.run(chunk);
+      const [pixels] = (await stream.run(chunk)) as [Tensor];
       // The encoder was fed copies of the first frame; here they come back.
       yield hasCopies ? slice(pixels, axis.time, temporalCompression - 1, lengthOf(pixels, axis.time)) : pixels;
     }

@@ -2,16 +2,16 @@
 import { expected, InvalidOptionError } from '../errors.js';
 import { axis, type Tensor } from '../tensor/tensor.js';
 import type { Manifest } from './manifest.js';
-import type { VaeOptions } from './model.js';
+import type { Posterior, VaeOptions } from './model.js';
 import { readAhead } from './read-ahead.js';
 import { rechunk } from './rechunk.js';
 import type { NetworkSession } from './session.js';
 import { assertClipPiece } from './vae-frames.js';
 import { latentFramesPerCall, tileLayout } from './vae-limits.js';
-import { tensorPlaces, VaeStream } from './vae-stream.js';
+import { deviationOutput, tensorPlaces, VaeStream } from './vae-stream.js';
 
 /**
- * Yields the latents [1, C, n, h, w] of a clip whose pixels [1, 3, m, H, W] come in pieces of any length, read one chunk
+ * Yields latents and deviation [1, C, n, h, w] of a clip whose pixels [1, 3, m, H, W] come in pieces of any length, read one chunk
  * ahead. T = 1 + k·temporalCompression frames give k + 1 latent frames: the first frame is fed as often as a latent frame
  * holds frames, unless the model has a graph of its own for it. Throws InvalidOptionError for another number of frames,
  * or sizes that the model can't take.
@@ -21,7 +21,7 @@ export async function* encodePixels(
   manifest: Manifest,
   pixels: AsyncIterable<Tensor>,
   { tileSize = 'auto', ...options }: VaeOptions,
-): AsyncGenerator<Tensor> {
+): AsyncGenerator<Posterior> {
   const places = tensorPlaces(manifest);
   const graph = manifest.graphs.vaeEncoder;
   const perLatent = manifest.latent.temporalCompression;
@@ -45,12 +45,21 @@ export async function* encodePixels(
       const [, , frames = 0, height = 0, width = 0] = chunk.shape;
       numFrames += stream === undefined && first === undefined ? frames - lacking : frames;
       if ((numFrames + lacking) % perLatent !== 0) throw wrongFrameCount(numFrames, perLatent);
+      const session = await opening;
+      const hasDeviation = session.outputs.some(({ name }) => name === deviationOutput);
       stream ??= await VaeStream.open(
-        { session: await opening, graph, input: places.pixels, output: places.latents },
+        {
+          session,
+          graph,
+          input: places.pixels,
+          output: places.latents,
+          outputNames: hasDeviation ? [places.latents.name, deviationOutput] : [places.latents.name],
+        },
         tileLayout(manifest, graph, height, width, tileSize),
         options,
       );
-      yield await stream.run(chunk);
+      const [latents, deviation] = await stream.run(chunk);
+      yield { latents: latents as Tensor, deviation };
     }
     if (stream === undefined) throw new InvalidOptionError(expected('clip', 'at least one frame long', 'no frames'));
   } finally {

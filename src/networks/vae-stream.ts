@@ -13,7 +13,12 @@ export interface VaeHalf {
   readonly graph: StreamingGraph;
   readonly input: TensorPlace;
   readonly output: TensorPlace;
+  /** Outputs that are wanted, all of one shape. */
+  readonly outputNames: readonly string[];
 }
+
+/** The encoder's second output, where it has one: the standard deviation of the latents, scaled as they are. */
+export const deviationOutput = 'latents_std';
 
 /** A tensor of a VAE graph, in units of the clip. */
 export interface TensorPlace {
@@ -91,8 +96,8 @@ export class VaeStream {
     return stream;
   }
 
-  /** Returns the other side of a chunk [1, C, n, H, W], whose buffer is given away. */
-  async run(chunk: Tensor): Promise<Tensor> {
+  /** Returns the other side of a chunk [1, C, n, H, W], whose buffer is given away: one tensor for each wanted output. */
+  async run(chunk: Tensor): Promise<Tensor[]> {
     const { input, output } = this.#half;
     const taken = chunk.shape[axis.time] ?? 0;
     const frames =
@@ -103,15 +108,17 @@ export class VaeStream {
       ((chunk.shape[index] ?? 0) * input.spatialCompression) / output.spatialCompression;
     const shape = [1, output.channels, frames, across(axis.height), across(axis.width)];
     this.#lacking = 0;
-    let joined: Tensor | undefined;
+    let joined: Tensor[] | undefined;
     for (const tile of this.#tiles) {
       if (tile.crop === undefined) return this.#runTile(tile, chunk, shape);
-      joined ??= createTensor(shape);
+      joined ??= this.#half.outputNames.map(() => createTensor(shape));
       const part = cropTile(chunk, tile.crop.rows, tile.crop.columns);
       const partShape = [1, output.channels, frames, tile.rows.length, tile.columns.length];
-      addTile(joined, await this.#runTile(tile, part, partShape), tile.rows, tile.columns);
+      for (const [index, made] of (await this.#runTile(tile, part, partShape)).entries()) {
+        addTile(joined[index] as Tensor, made, tile.rows, tile.columns);
+      }
     }
-    return joined as Tensor;
+    return joined as Tensor[];
   }
 
   /** Frees the states. */
@@ -119,16 +126,19 @@ export class VaeStream {
     await Promise.all(this.#tiles.map(({ stream }) => stream.close()));
   }
 
-  async #runTile({ stream }: Tile, chunk: Tensor, shape: readonly number[]): Promise<Tensor> {
-    const { input, output } = this.#half;
+  async #runTile({ stream }: Tile, chunk: Tensor, shape: readonly number[]): Promise<Tensor[]> {
+    const { input, outputNames, graph } = this.#half;
     const feeds = { [input.name]: { type: 'float32', data: chunk.data, shape: chunk.shape } as const };
-    const result = (await stream.run(feeds, { ...this.#options, transfer: true }))[output.name];
-    if (result?.type !== 'float32' || !sameShape(result.shape, shape)) {
-      throw new NetworkError(
-        expected(`${output.name} of ${this.#half.graph.path}`, `[${shape.join(', ')}]`, [...(result?.shape ?? [])]),
-      );
-    }
-    return { data: result.data, shape };
+    const results = await stream.run(feeds, { ...this.#options, transfer: true });
+    return outputNames.map((name) => {
+      const result = results[name];
+      if (result?.type !== 'float32' || !sameShape(result.shape, shape)) {
+        throw new NetworkError(
+          expected(`${name} of ${graph.path}`, `[${shape.join(', ')}]`, [...(result?.shape ?? [])]),
+        );
+      }
+      return { data: result.data, shape };
+    });
   }
 }
 

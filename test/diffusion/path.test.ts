@@ -63,7 +63,27 @@ describe('pathLatents', () => {
 
 describe('pathPrompts', () => {
   const places = pathPlaces(9, 3, 'smooth');
-  const prompts = pathPrompts([embedsOf([0, 0], [1, 0]), embedsOf([2, 4], [1, 1]), embedsOf([6, 8], [1, 1])], places);
+  const keyframes = [embedsOf([0, 0], [1, 0]), embedsOf([2, 4], [1, 1]), embedsOf([6, 8], [1, 1])];
+  const prompts = pathPrompts(keyframes, places, 5);
+
+  it('gives a model of single frames the blend at each frame', () => {
+    const blends = pathPrompts(keyframes, [0, 0.25, 1, 1.75], 1);
+    assert.deepEqual(
+      blends.map(({ prompt }) => [...prompt.embeds.data]),
+      [
+        [0, 0],
+        [0.5, 1],
+        [2, 4],
+        [5, 7],
+      ],
+    );
+    for (const [frame, { weights }] of blends.entries()) {
+      assert.deepEqual(
+        [...(weights ?? [])],
+        blends.map((_, other) => (other === frame ? 1 : 0)),
+      );
+    }
+  });
 
   it('asks for blends between neighbours', () => {
     assert.deepEqual(

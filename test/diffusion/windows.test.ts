@@ -104,6 +104,11 @@ describe('sourceWindows', () => {
     async function* pieces(): AsyncGenerator<SourcePiece> {
       for (const latents of parts) yield { latents };
     }
-    assert.deepEqual(await gather(pieces()), { latents: concat(parts, axis.time), keep: undefined });
+    assert.deepEqual(await gather(pieces()), {
+      latents: concat(parts, axis.time),
+      deviation: undefined,
+      keep: undefined,
+      greyed: undefined,
+    });
   });
 });

@@ -7,9 +7,13 @@ from typing import Any
 
 from ..bundle import BundleWriter
 from ..pipeline_folder import PipelineFolder
-from . import wan
+from . import stable_diffusion, wan
 
 # By the class in model_index.json: writes graphs and tokenizer, and returns what the manifest says of this model.
 EXPORTERS: dict[str, Callable[[PipelineFolder, BundleWriter], dict[str, Any]]] = {
+    # These three share one layout; what the UNet takes tells what it is for.
+    "StableDiffusionPipeline": stable_diffusion.export,
+    "StableDiffusionImg2ImgPipeline": stable_diffusion.export,
+    "StableDiffusionInpaintPipeline": stable_diffusion.export,
     "WanPipeline": wan.export_text_to_video,
 }

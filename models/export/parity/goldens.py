@@ -20,9 +20,11 @@ class Goldens:
         self.arrays: dict[str, Tensor] = {}
         self.cases: list[dict[str, Any]] = []
 
-    def add_run(self, name: str, pipeline: str, options: dict[str, Any], latents: Tensor, frames: np.ndarray) -> None:
-        """`latents` are [1,C,t,h,w] of unit variance, `frames` [T,H,W,3] in 0 to 1."""
-        self.cases.append({"name": name, "pipeline": pipeline, "options": options})
+    def add_run(self, name: str, pipeline: str, options: dict[str, Any], latents: Tensor, frames: np.ndarray,
+                area: tuple[int, ...] | None = None) -> None:
+        """`latents` are [1,C,t,h,w] of unit variance, `frames` [T,H,W,3] in 0 to 1; `area` is x, y, width
+        and height of what is compared of them, where that is not all."""
+        self.cases.append({"name": name, "pipeline": pipeline, "options": options, **({} if area is None else {"area": area})})
         self.arrays[f"{name}.latents"] = latents.contiguous()
         self.arrays[f"{name}.frames"] = torch.from_numpy(np.ascontiguousarray((frames * 255).round(), np.uint8))
         clipped = float(((frames <= 0) | (frames >= 1)).mean())
