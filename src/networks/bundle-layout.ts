@@ -1,13 +1,10 @@
 // Where things lie in a bundle, whatever its family.
 import { posix } from 'node:path';
-import type { Manifest } from './manifest.js';
+import type { BundleFile, Manifest } from './manifest.js';
 
 /** The graphs of a bundle, as the manifest calls them. */
 export const graphNames = ['textEncoder', 'imageEncoder', 'denoiser', 'denoiser2', 'vaeEncoder', 'vaeDecoder'] as const;
 export type GraphName = (typeof graphNames)[number];
-
-/** A file as the manifest lists it. */
-export type BundleFile = Manifest['files'][number];
 
 /** Files that have the same place in every bundle. */
 export const bundleFiles = {

@@ -6,17 +6,20 @@ import { isAbsolute, join, relative, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { BundleError, expected } from '../errors.js';
-import { type BundleFile, bundleFiles, graphFiles, graphNames } from './bundle-layout.js';
-import { type Manifest, manifestFormatVersion, manifestSchema } from './manifest.js';
+import { bundleFiles, graphFiles, graphNames } from './bundle-layout.js';
+import { type BundleFile, type Manifest, manifestFormatVersion, manifestSchema } from './manifest.js';
 import { manifestProblem } from './manifest-rules.js';
+import { type OptimumScaling, optimumFiles, readOptimumFolder } from './optimum-folder.js';
 
-/** A bundle whose manifest is in order and whose files are all there. */
+/** A folder of a model whose manifest is in order and whose files are all there. */
 export interface Bundle {
   /** Absolute path of the folder. */
   readonly path: string;
   readonly manifest: Manifest;
   /** Content of scheduler/scheduler_config.json. */
   readonly schedulerConfig: Readonly<Record<string, unknown>>;
+  /** How the graphs' tensors are scaled, where they are optimum's and not a bundle's. */
+  readonly optimum?: OptimumScaling | undefined;
 }
 
 /** A bundle that comes with reelspace. */
@@ -30,16 +33,17 @@ export interface ModelListing {
 /** The package's models folder, seen from dist/src/networks. */
 const modelsFolder = fileURLToPath(new URL('../../../models/', import.meta.url));
 /** Vocabularies of 256,000 pieces take some 20 MB. */
-const jsonLimitBytes = 64 * 2 ** 20;
+const textLimitBytes = 64 * 2 ** 20;
 const hashChunkBytes = 2 ** 20;
 
 /**
  * Returns the bundle of that name among the bundled models, or in that folder when the text has a slash or starts with
  * a dot. Every file has been found at its size; all but the graphs' have been hashed, and those are when they are opened.
- * Throws BundleError.
+ * A folder that optimum exported has a manifest made for it, and no hashes. Throws BundleError.
  */
 export async function readBundle(nameOrPath: string): Promise<Bundle> {
   const path = await findFolder(nameOrPath);
+  if (!(await hasManifest(path))) return readExported(path);
   const manifest = parseManifest(await readBundleJson(path, bundleFiles.manifest), join(path, bundleFiles.manifest));
   for (const file of manifest.files) {
     const { size } = await statInside(path, file.path);
@@ -54,19 +58,35 @@ export async function readBundle(nameOrPath: string): Promise<Bundle> {
   return { path, manifest, schedulerConfig };
 }
 
+async function readExported(path: string): Promise<Bundle> {
+  const read = {
+    json: (file: string) => readBundleJson(path, file),
+    sizeBytes: async (file: string) => (await statInside(path, file)).size,
+  };
+  const { manifest, scaling } = await readOptimumFolder(path, read);
+  return { path, manifest, schedulerConfig: await read.json(bundleFiles.schedulerConfig), optimum: scaling };
+}
+
 /** Returns once every file of a bundle has been hashed. Throws BundleError that names all whose SHA-256 is another. */
 export async function verifyBundle({ path, manifest }: Bundle): Promise<void> {
+  if (manifest.files.some(({ sha256 }) => sha256 === undefined)) {
+    throw new BundleError(
+      `Expected ${path} to be a bundle with the hashes of its files, but it has no ${bundleFiles.manifest}. ` +
+        'Compare it with where it comes from.',
+    );
+  }
   await verifyFiles(path, manifest.files);
 }
 
 /**
- * Returns once these files have been hashed. Throws BundleError that names all whose SHA-256 is another. Takes about
+ * Returns once these files have been hashed, but for those that came without. Throws BundleError that names all whose SHA-256 is another. Takes about
  * 2.5 s per GB, in pieces between which the event loop turns.
  */
 export async function verifyFiles(folder: string, files: readonly BundleFile[]): Promise<void> {
   const problems: string[] = [];
   for (const file of files) {
     await statInside(folder, file.path);
+    if (file.sha256 === undefined) continue;
     const hash = createHash('sha256');
     await pipeline(createReadStream(join(folder, file.path), { highWaterMark: hashChunkBytes }), hash);
     if (hash.digest('hex') !== file.sha256) problems.push(`${file.path} has another SHA-256`);
@@ -92,11 +112,8 @@ async function findFolder(nameOrPath: string): Promise<string> {
   const isPath = /[/\\]|^\./.test(nameOrPath) || nameOrPath === '';
   const folder = isPath ? resolve(nameOrPath) : join(modelsFolder, nameOrPath);
   const isFolder = nameOrPath !== '' && ((await statOrUndefined(folder))?.isDirectory() ?? false);
-  const hasManifest = isFolder && (await statOrUndefined(join(folder, bundleFiles.manifest))) !== undefined;
-  if (hasManifest) return folder;
-  if (isFolder && isPath) {
-    throw new BundleError(expected('model folder', `one with a ${bundleFiles.manifest}`, nameOrPath));
-  }
+  if (isFolder && ((await hasManifest(folder)) || (await isExported(folder)))) return folder;
+  if (isFolder && isPath) throw new BundleError(await describeMissing(folder, nameOrPath));
   const names = (await listModels()).map(({ name }) => name).join(', ');
   const known = names === '' ? 'No model is bundled' : `Bundled models: ${names}`;
   throw new BundleError(
@@ -109,6 +126,25 @@ async function findFolder(nameOrPath: string): Promise<string> {
           `${known}. To load a folder, write ./${nameOrPath}.`,
         ),
   );
+}
+
+async function hasManifest(folder: string): Promise<boolean> {
+  return (await statOrUndefined(join(folder, bundleFiles.manifest))) !== undefined;
+}
+
+/** Returns whether it is a folder that optimum exported. */
+async function isExported(folder: string): Promise<boolean> {
+  const places = await Promise.all(
+    [optimumFiles.index, optimumFiles.denoiser].map((path) => statOrUndefined(join(folder, path))),
+  );
+  return places.every((stats) => stats !== undefined);
+}
+
+async function describeMissing(folder: string, name: string): Promise<string> {
+  const isPipeline = (await statOrUndefined(join(folder, optimumFiles.index))) !== undefined;
+  const advice = isPipeline ? 'A pipeline of diffusers is turned into one by models/export.' : undefined;
+  const rule = `one with a ${bundleFiles.manifest}, or with ${optimumFiles.index} and ${optimumFiles.denoiser} as optimum exports it`;
+  return expected('model folder', rule, name, advice);
 }
 
 function parseManifest(json: Record<string, unknown>, path: string): Manifest {
@@ -132,12 +168,11 @@ function parseManifest(json: Record<string, unknown>, path: string): Manifest {
 
 /** Returns a JSON object that lies in the bundle's folder. Throws BundleError when it is missing or no such thing. */
 export async function readBundleJson(folder: string, path: string): Promise<Record<string, unknown>> {
-  const { size } = await statInside(folder, path);
   const place = join(folder, path);
-  if (size > jsonLimitBytes) throw new BundleError(expected(place, `at most ${jsonLimitBytes} bytes`, size));
+  const text = await readBundleText(folder, path);
   let json: unknown;
   try {
-    json = JSON.parse(await readFile(place, 'utf8'));
+    json = JSON.parse(text);
   } catch (cause) {
     throw new BundleError(`Expected ${place} to be JSON, but it can't be read as that. Get the bundle again.`, {
       cause,
@@ -147,6 +182,14 @@ export async function readBundleJson(folder: string, path: string): Promise<Reco
     throw new BundleError(expected(place, 'a JSON object', json));
   }
   return json as Record<string, unknown>;
+}
+
+/** Returns a text file that lies in the bundle's folder. Throws BundleError when it is missing or too large. */
+export async function readBundleText(folder: string, path: string): Promise<string> {
+  const { size } = await statInside(folder, path);
+  const place = join(folder, path);
+  if (size > textLimitBytes) throw new BundleError(expected(place, `at most ${textLimitBytes} bytes`, size));
+  return readFile(place, 'utf8');
 }
 
 /** Returns the size of a regular file that lies in the folder, also once links are followed. Throws BundleError. */

@@ -2,8 +2,8 @@
 
 import { NetworkError } from '../errors.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type Bundle, readBundle, readBundleJson } from './bundle.js';
-import { bundleFiles, type GraphName } from './bundle-layout.js';
+import { type Bundle, readBundle, readBundleJson, readBundleText } from './bundle.js';
+import type { GraphName } from './bundle-layout.js';
 import { predict } from './denoiser.js';
 import { resolveDevice } from './device.js';
 import { embedImages } from './image-encoder.js';
@@ -22,6 +22,7 @@ import { openGraph } from './open-graph.js';
 import type { NetworkSession } from './session.js';
 import { embedPrompts } from './text-encoder.js';
 import { PromptTokenizer } from './tokenizer.js';
+import { readTokenizerFiles } from './tokenizer-files.js';
 import { decodeLatents } from './vae-decoder.js';
 import { encodePixels } from './vae-encoder.js';
 
@@ -120,10 +121,10 @@ class BundleModel implements Model {
 }
 
 async function readTokenizer({ path, manifest }: Bundle): Promise<PromptTokenizer> {
-  const hasConfig = manifest.files.some((file) => file.path === bundleFiles.tokenizerConfig);
-  const [tokenizer, config] = await Promise.all([
-    readBundleJson(path, bundleFiles.tokenizer),
-    hasConfig ? readBundleJson(path, bundleFiles.tokenizerConfig) : {},
-  ]);
+  const { tokenizer, config } = await readTokenizerFiles({
+    has: (file) => manifest.files.some((listed) => listed.path === file),
+    json: (file) => readBundleJson(path, file),
+    text: (file) => readBundleText(path, file),
+  });
   return new PromptTokenizer(tokenizer, config, manifest.graphs.textEncoder.maxTokens);
 }

@@ -121,8 +121,17 @@ export const manifestSchema = z.object({
     .min(1),
 });
 
-/** A bundle's manifest, checked. */
-export type Manifest = z.infer<typeof manifestSchema>;
+/** A file of a model's folder. */
+export interface BundleFile {
+  /** Path inside the folder. */
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** Undefined where the folder came without hashes. */
+  readonly sha256?: string | undefined;
+}
+
+/** A bundle's manifest, checked; or what stands for one. */
+export type Manifest = Omit<z.infer<typeof manifestSchema>, 'files'> & { readonly files: readonly BundleFile[] };
 
 /** Timesteps of a whole noise schedule, in every family. */
 const trainTimesteps = 1000;

@@ -5,6 +5,7 @@ import { type Bundle, verifyFiles } from './bundle.js';
 import { type GraphName, graphFiles, graphPath } from './bundle-layout.js';
 import { conditionMaskLength, type Manifest, type StreamingGraph } from './manifest.js';
 import { openSession, type SessionOptions } from './open-session.js';
+import { translateOptimum } from './optimum-graphs.js';
 import type { GraphInfo, NetworkSession, TensorInfo } from './session.js';
 import { deviationOutput } from './vae-stream.js';
 import { isStateName, stateInput, stateOutput } from './worker-protocol.js';
@@ -26,7 +27,7 @@ export async function openGraph(bundle: Bundle, graph: GraphName, options: Sessi
     openSession(path, { ...options, firstPath }),
   ]);
   if (opened.status === 'rejected') throw verified.status === 'rejected' ? verified.reason : opened.reason;
-  const session = opened.value;
+  const session = bundle.optimum === undefined ? opened.value : translateOptimum(opened.value, graph, bundle.optimum);
   const wanted = signature(manifest, graph);
   let problem = misfit(manifest, path, wanted, session);
   if (firstPath !== undefined && session.first !== undefined) {

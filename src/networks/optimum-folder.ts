@@ -1,0 +1,158 @@
+// Reads a folder of pictures' networks as optimum exports them from diffusers: no manifest, so one is made of its configs.
+import { readdir } from 'node:fs/promises';
+import { basename, join, posix } from 'node:path';
+import { z } from 'zod';
+import { BundleError, expected } from '../errors.js';
+import { bundleFiles } from './bundle-layout.js';
+import { type BundleFile, type Manifest, manifestFormatVersion } from './manifest.js';
+
+/** What the manifest of an optimum folder has no field for, and its graphs' inputs and outputs need. */
+export interface OptimumScaling {
+  /** What the VAE's latents are multiplied by to be of unit variance. */
+  readonly scalingFactor: number;
+  /** Pixels a latent position, in height and in width. */
+  readonly spatialCompression: number;
+}
+
+/** How a folder's files are read; what fails throws BundleError. */
+export interface FolderReader {
+  /** Returns a JSON object that lies in the folder. */
+  json(path: string): Promise<Record<string, unknown>>;
+  /** Returns the size of a regular file that lies in the folder. */
+  sizeBytes(path: string): Promise<number>;
+}
+
+/** Places of optimum's layout. */
+export const optimumFiles = { index: 'model_index.json', denoiser: 'unet/model.onnx' } as const;
+
+const textEncoderPath = 'text_encoder/model.onnx';
+const encoderPath = 'vae_encoder/model.onnx';
+const decoderPath = 'vae_decoder/model.onnx';
+
+/** Components whose graphs have no place in a run. */
+const leftOut: readonly string[] = ['safety_checker', 'feature_extractor'];
+const components: readonly string[] = ['scheduler', 'text_encoder', 'tokenizer', 'unet', 'vae'];
+
+const positiveInt = z.int().min(1);
+const unetSchema = z.object({
+  in_channels: positiveInt,
+  out_channels: positiveInt,
+  sample_size: positiveInt,
+  block_out_channels: z.array(positiveInt).min(1),
+});
+const vaeSchema = z.object({
+  scaling_factor: z.number().positive(),
+  block_out_channels: z.array(positiveInt).min(1),
+  latent_channels: positiveInt,
+  shift_factor: z.null().optional(),
+  latents_mean: z.null().optional(),
+  latents_std: z.null().optional(),
+});
+const textEncoderSchema = z.object({ max_position_embeddings: positiveInt });
+
+/** What diffusers' pipelines of pictures do unless they are told otherwise. */
+const defaults = { steps: 50, guidanceScale: 7.5, strength: 0.8, negativePrompt: '' };
+const frameRate = 8;
+
+/** Returns the manifest that stands for a folder, and how its latents are scaled. Throws BundleError. */
+export async function readOptimumFolder(
+  folder: string,
+  read: FolderReader,
+): Promise<{ manifest: Manifest; scaling: OptimumScaling }> {
+  const index = await read.json(optimumFiles.index);
+  assertComponents(folder, index);
+  const config = async <T>(path: string, schema: z.ZodType<T>): Promise<T> => {
+    const result = schema.safeParse(await read.json(path));
+    if (result.success) return result.data;
+    const issue = result.error.issues[0];
+    throw new BundleError(
+      `Expected ${join(folder, path)} to be the config of a network of pictures, but ${issue?.path.join('.')}: ${issue?.message}. ` +
+        'Export it again with optimum.',
+    );
+  };
+  const unet = await config('unet/config.json', unetSchema);
+  const vae = await config('vae_decoder/config.json', vaeSchema);
+  const textEncoder = await config('text_encoder/config.json', textEncoderSchema);
+  const channels = vae.latent_channels;
+  const seesPicture = unet.in_channels === 2 * channels + 1;
+  if (unet.out_channels !== channels || (unet.in_channels !== channels && !seesPicture)) {
+    const rule = `${channels} or ${2 * channels + 1} channels of latents, mask and masked picture`;
+    throw new BundleError(expected('unet/config.json', `of a network that takes ${rule}`, unet.in_channels));
+  }
+  const spatialCompression = 2 ** (vae.block_out_channels.length - 1);
+  const side = unet.sample_size * spatialCompression;
+  const half = { latentFrames: 1, states: [] };
+  const manifest: Manifest = {
+    formatVersion: manifestFormatVersion,
+    name: nameOf(folder),
+    summary: `${index._class_name}, exported by optimum`,
+    license: 'unknown',
+    source: typeof index._name_or_path === 'string' ? index._name_or_path : basename(folder),
+    tasks: seesPicture ? ['inpaint'] : ['text', 'restyle', 'inpaint'],
+    latent: {
+      channels,
+      temporalCompression: 1,
+      spatialCompression,
+      // The graphs halve and double the latents without looking at what is left over.
+      sizeMultiple: spatialCompression * 2 ** (unet.block_out_channels.length - 1),
+    },
+    defaults: { ...defaults, width: side, height: side, numFrames: 1, frameRate },
+    window: { latentFrames: 1, overlap: 0 },
+    graphs: {
+      textEncoder: { path: textEncoderPath, maxTokens: textEncoder.max_position_embeddings, padding: 'max' },
+      denoiser: {
+        path: optimumFiles.denoiser,
+        inputs: seesPicture ? ['prompt_embeds', 'condition_latents', 'condition_mask'] : ['prompt_embeds'],
+        ...(seesPicture ? { conditionMask: ['keep'], conditionFrom: 'pixels', knownFrames: 'told' } : {}),
+      },
+      vaeEncoder: { path: encoderPath, ...half },
+      vaeDecoder: { path: decoderPath, ...half },
+    },
+    files: await listFiles(folder, read),
+  };
+  return { manifest, scaling: { scalingFactor: vae.scaling_factor, spatialCompression } };
+}
+
+function assertComponents(folder: string, index: Readonly<Record<string, unknown>>): void {
+  const present = Object.entries(index)
+    .filter(([, entry]) => Array.isArray(entry) && typeof entry[1] === 'string')
+    .map(([name]) => name);
+  const missing = components.filter((name) => !present.includes(name));
+  const extra = present.filter((name) => !components.includes(name) && !leftOut.includes(name));
+  if (missing.length === 0 && extra.length === 0) return;
+  const problem = missing.length > 0 ? `it lacks ${missing.join(', ')}` : `it has ${extra.join(', ')} too`;
+  throw new BundleError(
+    `Expected ${join(folder, optimumFiles.index)} to list ${components.join(', ')}, but ${problem}. ` +
+      'Export the pipeline from diffusers with models/export.',
+  );
+}
+
+/** Returns every file of the folders that a run reads. */
+async function listFiles(folder: string, read: FolderReader): Promise<BundleFile[]> {
+  const files: BundleFile[] = [];
+  const graphs = [textEncoderPath, optimumFiles.denoiser, encoderPath, decoderPath];
+  const needed = [bundleFiles.schedulerConfig, ...graphs];
+  for (const part of ['tokenizer', ...needed.map((path) => posix.dirname(path))]) {
+    const names = await readdir(join(folder, part)).catch(() => {
+      throw new BundleError(`The folder ${folder} lacks ${part}. Export the pipeline again.`);
+    });
+    for (const name of names.toSorted()) {
+      const path = posix.join(part, name);
+      files.push({ path, sizeBytes: await read.sizeBytes(path) });
+    }
+  }
+  const missing = needed.find((path) => !files.some((file) => file.path === path));
+  if (missing !== undefined) {
+    throw new BundleError(`The folder ${folder} lacks ${missing}. Export the pipeline again with optimum.`);
+  }
+  return files;
+}
+
+/** Returns the folder's name in the letters that names of models have. */
+function nameOf(folder: string): string {
+  const name = basename(folder)
+    .toLowerCase()
+    .replace(/[^a-z0-9.-]+/g, '-')
+    .replace(/^[.-]+/, '');
+  return name === '' ? 'model' : name.slice(0, 64);
+}
