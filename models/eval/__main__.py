@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "models/work/eval")
     parser.add_argument("--rows", help="names, with commas between (default: all)")
     parser.add_argument("--prompts", type=int, default=500, help="for accuracy, wording, motion and steps")
-    parser.add_argument("--edits", type=int, default=24, help="runs for image, inpaint and morph")
+    parser.add_argument("--edits", type=int, default=48, help="runs for restyle, image, inpaint and morph")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -13,6 +13,7 @@ from reel_tiny.data.sources import read_video
 from reel_tiny.world.captions import plain_caption
 from reel_tiny.world.render import FRAMES, SIZE, Spec, extent, layout, render
 from reel_tiny.world.sampling import sample_spec
+from reel_tiny.world.styles import STYLES
 from reel_tiny.world.things import THING_NAMES
 
 from .clips import motion_steps, psnr, square
@@ -36,9 +37,10 @@ EQUAL = 0.05
 
 
 def edges(clip: np.ndarray) -> np.ndarray:
-    """How strong the edge is at each pixel [T, H, W]."""
+    """How strong edges are near each pixel [T, H, W]. A style may draw an edge as two lines: within 1.5 pixels it is the same one."""
     greys = [cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (0, 0), 1.0).astype(np.float32) for frame in clip]
-    return np.stack([np.hypot(cv2.Sobel(g, cv2.CV_32F, 1, 0), cv2.Sobel(g, cv2.CV_32F, 0, 1)) for g in greys])
+    sharp = [np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)) for grey in greys]
+    return np.stack([cv2.GaussianBlur(one, (0, 0), 1.5) for one in sharp])
 
 
 def edge_correlation(clip: np.ndarray, source: np.ndarray) -> float:
@@ -54,25 +56,30 @@ def flicker(clip: np.ndarray) -> float:
 
 
 class Edits:
-    """`count` runs a row (restyling takes each unseen clip in each style)."""
+    """`count` runs a row."""
 
     def __init__(self, reelspace: Reelspace, judge: Judge, assets: str, count: int) -> None:
         self.reelspace, self.judge, self.assets, self.count = reelspace, judge, assets, count
 
     def restyle(self, data: Path, clips: Path) -> Iterator[Number]:
-        right, structure, flickers = [], [], []
-        for path in held_out_paths(data, clips):
-            clip = square(read_video(path), SIZE, FRAMES)
+        right, structure, flickers, best = [], [], [], []
+        paths = held_out_paths(data, clips)
+        for index in range(min(self.count, len(paths) * len(RESTYLES))):
+            # Each clip in another style before any comes again.
+            style = list(RESTYLES)[(index + index // len(paths)) % len(RESTYLES)]
+            clip = square(read_video(paths[index % len(paths)], None, FRAMES), SIZE, FRAMES)
             clip = clip[: (len(clip) - 1) // 4 * 4 + 1]
-            source = self.reelspace.source(clip)
-            for style, prompt in RESTYLES.items():
-                made = self.reelspace.clip("restyle", source, prompt, "--seed", "1")
-                right.append(name_clips(self.judge, [made])[0]["style"] == style)
-                structure.append(edge_correlation(made, clip))
-                flickers.append(flicker(made) / flicker(clip))
+            made = self.reelspace.clip("restyle", self.reelspace.source(clip), RESTYLES[style], "--seed", "1")
+            right.append(name_clips(self.judge, [made])[0]["style"] == style)
+            structure.append(edge_correlation(made, clip))
+            flickers.append(flicker(made) / flicker(clip))
+            filtered = np.stack([STYLES[style](frame) for frame in clip])
+            best.append((edge_correlation(filtered, clip), flicker(filtered) / flicker(clip)))
         yield share(f"style right, {len(right)} restyles of unseen real clips", float(np.mean(right)), 0.85, 0.95)
         yield Number("edge correlation with the source", float(np.mean(structure)), 0.5, 0.7)
+        yield Number("what the styles' own filters keep of it", float(np.mean([one for one, _ in best])))
         yield Number("flicker against the source's own, median", float(np.median(flickers)), 1.5, 1.1, "{:.2f}x", less_is_better=True)
+        yield Number("what the styles' own filters make of it", float(np.median([one for _, one in best])), form="{:.2f}x")
 
     def _specs(self, seed: int) -> list[Spec]:
         rng = np.random.default_rng(seed)

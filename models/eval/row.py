@@ -21,11 +21,12 @@ class Number:
         return self.value <= goal if self.less_is_better else self.value >= goal
 
     def verdict(self) -> str:
-        if self.least is None or self.aim is None:
-            return ""
-        least, aim = self.form.format(self.least), self.form.format(self.aim)
-        said = "missed" if not self.reaches(self.least) else "met, aim too" if self.reaches(self.aim) else "met"
-        return f"goal {least}, aim {aim}: {said}"
+        said = [
+            f"{name} {self.form.format(goal)} {'met' if self.reaches(goal) else 'missed'}"
+            for name, goal in (("goal", self.least), ("aim", self.aim))
+            if goal is not None
+        ]
+        return ", ".join(said)
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def main() -> None:
     tree = next(path for path in held_out_paths(options.data, options.clips) if path.stem == "tree")
     drawn = {
         "prompts": lambda: prompt_sheet(reelspace, options.prompts, options.columns),
-        "restyles": lambda: restyle_sheet(reelspace, square(read_video(tree), SIZE, FRAMES), options.columns),
+        "restyles": lambda: restyle_sheet(reelspace, square(read_video(tree, None, FRAMES), SIZE, FRAMES), options.columns),
         "morphs": lambda: morph_sheet(reelspace, str(options.data / ASSETS), options.columns),
     }
     for name in options.sheets.split(","):

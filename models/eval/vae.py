@@ -32,13 +32,13 @@ def held_out_paths(data: Path, clips: Path, whole: bool = True) -> list[Path]:
     return [*found, opencv / "tree.avi", opencv / "vtest.avi", data / "videoTeacup720p.mp4", data / "videoFire1080p.mp4"]
 
 
-def held_out_clips(data: Path, clips: Path, short_side: int = SHORT_SIDE, longest: int = LONGEST) -> dict[str, np.ndarray]:
-    """Clips by name; of the longest only the first `longest` held-out frames. None is enlarged."""
+def held_out_clips(data: Path, clips: Path) -> dict[str, np.ndarray]:
+    """Clips by name; of the longest only the first LONGEST held-out frames."""
     found = {}
     for path in held_out_paths(data, clips, whole=False):
-        frames = read_video(path, short_side)
+        frames = read_video(path, SHORT_SIDE)
         start = int(len(frames) * PARTLY_HELD_OUT.get(path.name, 0))
-        found[path.stem] = crop(frames[start : start + longest])
+        found[path.stem] = crop(frames[start : start + LONGEST])
     return found
 
 

@@ -24,10 +24,10 @@ def read_picture(path: Path) -> np.ndarray | None:
     return None if image is None else image[:, :, ::-1].copy()
 
 
-def read_video(path: Path, short_side: int | None = None) -> list[np.ndarray]:
-    """All frames, RGB, shrunk to the short side if one is given."""
+def read_video(path: Path, short_side: int | None = None, count: int | None = None) -> list[np.ndarray]:
+    """The first `count` frames (all, if none is given), RGB, shrunk to the short side if one is given."""
     capture, frames = cv2.VideoCapture(str(path)), []
-    while True:
+    while count is None or len(frames) < count:
         ok, frame = capture.read()
         if not ok:
             break
