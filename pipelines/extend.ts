@@ -12,6 +12,7 @@ import { planSource } from '../src/diffusion/source.js';
 import { expected, InvalidOptionError, MediaError } from '../src/errors.js';
 import type { Frame } from '../src/media/frame.js';
 import { readFrames } from '../src/media/read-frames.js';
+import { frameStep, type Manifest } from '../src/networks/manifest.js';
 import type { Tensor } from '../src/tensor/tensor.js';
 
 export const extend = definePipeline({
@@ -37,15 +38,20 @@ export const extend = definePipeline({
     requireTask(manifest, 'first-frame');
     const { size, frameRate, audio } = await planSource(manifest, options, context);
     const numFrames = options.numFrames ?? manifest.defaults.numFrames - 1;
-    const newLatents = newLatentFrames(numFrames, manifest.latent.temporalCompression);
-    const { sampling, settings, warnings } = await prepareSampling(model, options, [{ text: options.prompt }], context);
+    const newLatents = newLatentFrames(manifest, numFrames);
+    const { sampling, settings, warnings } = await prepareSampling(
+      model,
+      { ...options, frameRate },
+      [{ text: options.prompt }],
+      context,
+    );
 
     const wantedTail = pixelFrames(manifest, Math.max(1, manifest.window.overlap));
     const readSource = () => readFrames(options.input, { ...size, fit: 'cover', frameRate, signal: context.signal });
 
     async function* continueFrom(tail: readonly Frame[]): AsyncGenerator<Tensor> {
       if (tail.length === 0) throw new MediaError(`Expected at least one frame in ${options.input}, got none.`);
-      const usable = usableTail(tail.length, manifest.latent.temporalCompression);
+      const usable = usableTail(tail.length, frameStep(manifest));
       const shape = latentShape(manifest, size, latentFrames(manifest, usable) + newLatents);
       const start = await startFromFrames(model, { first: tail.slice(tail.length - usable) }, shape, context);
       yield* sampleLatents(sampling, shape, start, context);
@@ -64,8 +70,13 @@ export const extend = definePipeline({
         pushBounded(tail, { ...frame, data: frame.data.slice() }, wantedTail);
         yield frame;
       }
-      const skip = usableTail(tail.length, manifest.latent.temporalCompression);
-      yield* decodeFrames(model, continueFrom(tail), context, { tileSize: options.tileSize, skip, total: numFrames });
+      const skip = usableTail(tail.length, frameStep(manifest));
+      yield* decodeFrames(model, continueFrom(tail), context, {
+        tileSize: options.tileSize,
+        noise: sampling.noise,
+        skip,
+        total: numFrames,
+      });
     }
 
     return {
@@ -81,16 +92,12 @@ export const extend = definePipeline({
   },
 });
 
-function newLatentFrames(numFrames: number, compression: number): number {
-  if (numFrames % compression === 0) return numFrames / compression;
-  const below = Math.floor(numFrames / compression) * compression;
+function newLatentFrames(manifest: Manifest, numFrames: number): number {
+  const step = frameStep(manifest);
+  if (numFrames % step === 0) return numFrames / manifest.latent.temporalCompression;
+  const below = Math.floor(numFrames / step) * step;
   throw new InvalidOptionError(
-    expected(
-      'frames',
-      `a multiple of ${compression}`,
-      numFrames,
-      `The nearest are ${below} and ${below + compression}.`,
-    ),
+    expected('frames', `a multiple of ${step}`, numFrames, `The nearest are ${below} and ${below + step}.`),
   );
 }
 
@@ -100,6 +107,6 @@ function pushBounded<T>(items: T[], item: T, most: number): void {
 }
 
 /** Returns how many of a tail's frames the VAE takes: one more than a multiple of its temporal compression. */
-function usableTail(length: number, compression: number): number {
-  return length - ((length - 1) % compression);
+function usableTail(length: number, step: number): number {
+  return length - ((length - 1) % step);
 }

@@ -41,14 +41,23 @@ export const imageToVideo = definePipeline({
     const first = await readStill(options.input, size, context);
     const last = options.last === undefined ? undefined : await readStill(options.last, size, context);
     const start = await startFromFrames(model, { first: [first], last }, shape, context);
-    const { sampling, settings, warnings } = await prepareSampling(model, options, [{ text: options.prompt }], context);
+    const { sampling, settings, warnings } = await prepareSampling(
+      model,
+      { ...options, frameRate },
+      [{ text: options.prompt }],
+      context,
+    );
     const latents = sampleLatents(sampling, shape, start, context);
     return {
       ...size,
       frameRate,
       numFrames,
       latents,
-      frames: decodeFrames(model, latents, context, { tileSize: options.tileSize, total: numFrames }),
+      frames: decodeFrames(model, latents, context, {
+        tileSize: options.tileSize,
+        noise: sampling.noise,
+        total: numFrames,
+      }),
       settings: { pipeline: 'animate', prompt: options.prompt, ...size, numFrames, frameRate, ...settings },
       warnings,
     };

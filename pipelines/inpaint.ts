@@ -29,7 +29,7 @@ export const inpaint = definePipeline({
     const { manifest } = model;
     requireTask(manifest, 'inpaint');
     const { size, frameRate, audio, displayed } = await planSource(manifest, options, context);
-    const prepared = await prepareSampling(model, options, [{ text: options.prompt }], context);
+    const prepared = await prepareSampling(model, { ...options, frameRate }, [{ text: options.prompt }], context);
 
     // Frames and masks that were read but not yet written: bounded by a window and the VAE's look-ahead.
     const readAhead: Frame[] = [];
@@ -78,7 +78,11 @@ export const inpaint = definePipeline({
     async function* frames(): AsyncGenerator<Frame> {
       const limit = () => source.numFrames;
       try {
-        for await (const made of decodeFrames(model, latents, context, { tileSize: options.tileSize, limit })) {
+        for await (const made of decodeFrames(model, latents, context, {
+          tileSize: options.tileSize,
+          noise: prepared.sampling.noise,
+          limit,
+        })) {
           yield composite(readAhead.shift() as Frame, made, masksAhead.shift() as Mask);
         }
       } finally {

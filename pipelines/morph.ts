@@ -64,7 +64,7 @@ export const morph = definePipeline({
     }
     const refine = options.refine ?? (files.every((file) => file === undefined) ? 1 : defaultRefine);
     const texts = options.keyframes.map((keyframe, index) => ({ text: files[index] === undefined ? keyframe : '' }));
-    const prepared = await prepareSampling(model, { ...options, strength: refine }, texts, context);
+    const prepared = await prepareSampling(model, { ...options, strength: refine, frameRate }, texts, context);
     const places = pathPlaces(frames, options.keyframes.length, options.ease);
 
     async function* makeLatents(): AsyncGenerator<Tensor> {
@@ -102,7 +102,11 @@ export const morph = definePipeline({
       frameRate,
       numFrames,
       latents,
-      frames: decodeFrames(model, latents, context, { tileSize: options.tileSize, total: numFrames }),
+      frames: decodeFrames(model, latents, context, {
+        tileSize: options.tileSize,
+        noise: prepared.sampling.noise,
+        total: numFrames,
+      }),
       settings: {
         pipeline: 'morph',
         keyframes: options.keyframes,

@@ -33,14 +33,23 @@ export const textToVideo = definePipeline({
     const numFrames = options.numFrames ?? manifest.defaults.numFrames;
     const frameRate = options.frameRate ?? manifest.defaults.frameRate;
     const shape = latentShape(manifest, size, latentFrames(manifest, numFrames));
-    const { sampling, settings, warnings } = await prepareSampling(model, options, [{ text: options.prompt }], context);
+    const { sampling, settings, warnings } = await prepareSampling(
+      model,
+      { ...options, frameRate },
+      [{ text: options.prompt }],
+      context,
+    );
     const latents = sampleLatents(sampling, shape, {}, context);
     return {
       ...size,
       frameRate,
       numFrames,
       latents,
-      frames: decodeFrames(model, latents, context, { tileSize: options.tileSize, total: numFrames }),
+      frames: decodeFrames(model, latents, context, {
+        tileSize: options.tileSize,
+        noise: sampling.noise,
+        total: numFrames,
+      }),
       settings: { pipeline: 'generate', prompt: options.prompt, ...size, numFrames, frameRate, ...settings },
       warnings,
     };

@@ -31,7 +31,7 @@ export const videoToVideo = definePipeline({
     const follows = manifest.tasks.includes('restyle');
     if (!follows) requireTask(manifest, strength === 1 ? 'restyle' : 'text');
     const guidanceScale = options.guidanceScale ?? (follows ? manifest.defaults.sourceGuidanceScale : undefined);
-    const sampled = { ...options, strength, guidanceScale };
+    const sampled = { ...options, strength, guidanceScale, frameRate };
     const prepared = await prepareSampling(model, sampled, [{ text: options.prompt }], context);
     const source = new Source(options.input, { ...options, ...size, frameRate });
     const latents = sampleFromSource(prepared.sampling, source.pieces(model, context), follows, context);
@@ -42,7 +42,11 @@ export const videoToVideo = definePipeline({
         return source.numFrames;
       },
       latents,
-      frames: decodeFrames(model, latents, context, { tileSize: options.tileSize, limit: () => source.numFrames }),
+      frames: decodeFrames(model, latents, context, {
+        tileSize: options.tileSize,
+        noise: prepared.sampling.noise,
+        limit: () => source.numFrames,
+      }),
       settings: {
         pipeline: 'restyle',
         prompt: options.prompt,

@@ -113,12 +113,12 @@ def cases():
     betas = [0.001 * (1 + i) for i in range(20)]
     yield name, {"num_train_timesteps": 20, "trained_betas": betas, "clip_sample": False}, 5, {}
 
-    name = "CogVideoXDDIMScheduler"
     cogvideox = {**SD, **ZERO_SNR, "clip_sample": False, "set_alpha_to_one": True}
-    for steps in (1, 3, 8):
-        yield name, cogvideox, steps, {}
-    yield name, {**cogvideox, "snr_shift_scale": 1.0}, 10, {"strength": 0.8}
-    yield name, {"beta_schedule": "linear", "set_alpha_to_one": False}, 6, {}
+    for name in ("CogVideoXDDIMScheduler", "CogVideoXDPMScheduler"):
+        for steps in (1, 3, 8):
+            yield name, cogvideox, steps, {}
+        yield name, {**cogvideox, "snr_shift_scale": 1.0}, 10, {"strength": 0.8}
+        yield name, {"beta_schedule": "linear", "set_alpha_to_one": False}, 6, {}
 
     name = "EulerDiscreteScheduler"
     for steps in (1, 2, 3, 10):
@@ -219,10 +219,18 @@ def run(class_name, config, steps, extras):
         arrays["sigmas"] = scheduler.sigmas[first:].clone()
 
     path, cleaned = [], []
+    before = None
     for timestep in timesteps:
         scaled = scheduler.scale_model_input(latents, timestep) if hasattr(scheduler, "scale_model_input") else latents
         prediction = predict(scaled, timestep)
         options = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
+        if class_name == "CogVideoXDPMScheduler":
+            # Its callers remember the last step for it.
+            latents, implied = scheduler.step(prediction, cleaned[-1] if cleaned else None, timestep, before, latents, **options)
+            path.append(latents)
+            cleaned.append(implied)
+            before = timestep
+            continue
         result = scheduler.step(prediction, timestep, latents, **options)
         latents = result.prev_sample
         path.append(latents)

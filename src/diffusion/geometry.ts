@@ -1,6 +1,6 @@
 // Sizes and frame counts that a model can take.
 import { expected, InvalidOptionError } from '../errors.js';
-import type { Manifest } from '../networks/manifest.js';
+import { frameStep, type Manifest } from '../networks/manifest.js';
 
 /** Width and height in pixels. */
 export interface Size {
@@ -49,16 +49,16 @@ function checkedSize(manifest: Manifest, size: Size): Size {
 
 /** Returns the number of latent frames of a clip. Throws when the model can't make clips of that length. */
 export function latentFrames(manifest: Manifest, numFrames: number): number {
-  const { temporalCompression } = manifest.latent;
-  const latent = (numFrames - 1) / temporalCompression + 1;
-  if (Number.isInteger(latent)) return latent;
-  const below = Math.floor(latent - 1) * temporalCompression + 1;
+  const step = frameStep(manifest);
+  const steps = Math.floor((numFrames - 1) / step);
+  if (steps * step === numFrames - 1) return (numFrames - 1) / manifest.latent.temporalCompression + 1;
+  const below = steps * step + 1;
   throw new InvalidOptionError(
     expected(
       'frames',
-      `one more than a multiple of ${temporalCompression}`,
+      `one more than a multiple of ${step}`,
       numFrames,
-      `The nearest are ${below} and ${below + temporalCompression}.`,
+      `The nearest are ${below} and ${below + step}.`,
     ),
   );
 }

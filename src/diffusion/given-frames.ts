@@ -3,11 +3,13 @@ import type { Frame } from '../media/frame.js';
 import { framesToPixels } from '../media/pixels.js';
 import type { Manifest } from '../networks/manifest.js';
 import type { Model } from '../networks/model.js';
+import type { TorchRandom } from '../tensor/random.js';
 import { axis, concat, createTensor, filled, type Tensor, writeSlice } from '../tensor/tensor.js';
 import { type Known, keepFrames, tell } from './conditions.js';
 import { pixelFrames } from './geometry.js';
+import { drawLatents } from './posterior.js';
 import type { RunContext } from './progress.js';
-import type { Start } from './sample.js';
+import type { Begin } from './start.js';
 import { encodeFrames, encodePixels, encodeSettled } from './stills.js';
 
 /** Frames of a clip that is still to be made. */
@@ -18,22 +20,25 @@ export interface GivenFrames {
   readonly last?: Frame | undefined;
 }
 
-/** Returns what a clip of `shape` [1, C, t, h, w] starts from when those frames of it are given. */
+/** Returns how a clip of `shape` [1, C, t, h, w] starts when those frames of it are given. */
 export async function startFromFrames(
   model: Model,
   given: GivenFrames,
   shape: readonly number[],
   context: RunContext,
-): Promise<Start> {
+): Promise<Begin> {
   const { denoiser, imageEncoder } = model.manifest.graphs;
   const imageEmbeds = imageEncoder === undefined ? undefined : await embedFrames(model, given, context);
   if (denoiser.conditionFrom === 'pixels') {
-    const latents = await encodePixels(model, clipPixels(model.manifest, given, shape), context);
-    return { told: { latents, frames: givenMask(model.manifest, given, shape) }, imageEmbeds };
+    const { latents } = await encodePixels(model, clipPixels(model.manifest, given, shape), context);
+    return () => ({ told: { latents, frames: givenMask(model.manifest, given, shape) }, imageEmbeds });
   }
-  const known = await encodeGiven(model, given, shape, context);
-  if (denoiser.knownFrames !== 'told') return { known, imageEmbeds };
-  return { told: tell(model.manifest, known.latents, known.mask), imageEmbeds };
+  const draw = await encodeGiven(model, given, shape, context);
+  return (random) => {
+    const known = draw(random);
+    if (denoiser.knownFrames !== 'told') return { known, imageEmbeds };
+    return { told: tell(model.manifest, known.latents, known.mask), imageEmbeds };
+  };
 }
 
 /** Returns what the image encoder makes of the first picture and, where it is given, of the last. */
@@ -46,16 +51,19 @@ async function embedFrames(model: Model, { first, last }: GivenFrames, context: 
   return context.clock === undefined ? work() : context.clock.time('encode', work);
 }
 
-/** Returns latents that are known where frames are given, each encoded without the unknown ones. */
+/** Returns what draws latents that are known where frames are given, each encoded without the unknown ones. */
 async function encodeGiven(
   model: Model,
   { first, last }: GivenFrames,
   shape: readonly number[],
   context: RunContext,
-): Promise<Known> {
-  const known = keepFrames(undefined, shape, await encodeFrames(model, first, context), 0);
-  if (last === undefined) return known;
-  return keepFrames(known, shape, await encodeSettled(model, last, context), (shape[axis.time] as number) - 1);
+): Promise<(random: TorchRandom) => Known> {
+  const start = await encodeFrames(model, first, context);
+  const end = last === undefined ? undefined : await encodeSettled(model, last, context);
+  return (random) => {
+    const known = keepFrames(undefined, shape, drawLatents(model.manifest, start, random), 0);
+    return end === undefined ? known : keepFrames(known, shape, end, (shape[axis.time] as number) - 1);
+  };
 }
 
 /** Yields the clip, mid-grey where nothing is given, a latent frame's pixels at a time. */

@@ -4,6 +4,7 @@ import { throwIfCancelled } from '../errors.js';
 import type { Frame } from '../media/frame.js';
 import { pixelsToFrames } from '../media/pixels.js';
 import type { Model } from '../networks/model.js';
+import type { NoiseSource } from '../schedulers/scheduler.js';
 import { axis, lengthOf, type Tensor } from '../tensor/tensor.js';
 import { type RunContext, timeEach } from './progress.js';
 
@@ -14,6 +15,8 @@ export interface DecodeOptions {
   /** Frames wanted after those; asked again for each chunk, so that a source's length may be found on the way. */
   readonly limit?: (() => number | undefined) | undefined;
   readonly tileSize?: number | undefined;
+  /** Where a decoder that finishes the denoising gets its noise from; the run's, where there is one. */
+  readonly noise?: NoiseSource | undefined;
   /** Frames expected, for progress. */
   readonly total?: number | undefined;
 }
@@ -25,12 +28,12 @@ export async function* decodeFrames(
   context: RunContext,
   options: DecodeOptions = {},
 ): AsyncGenerator<Frame> {
-  const { skip = 0, limit, tileSize, total } = options;
+  const { skip = 0, limit, tileSize, noise, total } = options;
   const { signal, priority } = context;
   const chunks = timeEach(
     context.clock,
     'decode',
-    model.decode(keeping(latents, context), { signal, priority, tileSize }),
+    model.decode(keeping(latents, context), { signal, priority, tileSize, noise }),
   );
   let decoded = 0;
   for await (const pixels of chunks) {

@@ -6,6 +6,7 @@ import type { Model, PromptEmbeds } from '../networks/model.js';
 import { createScheduler, withScheduler } from '../schedulers/create-scheduler.js';
 import type { SamplingOptions } from './options.js';
 import type { RunContext } from './progress.js';
+import { RunNoise } from './run-noise.js';
 import type { Sampling, TimedPrompt } from './sample.js';
 
 /** A sampling with what is to be told about it. */
@@ -19,7 +20,7 @@ export interface Prepared {
 /** Returns what a run needs, from its options. Several prompts are given weights along time by the caller. */
 export async function prepareSampling(
   model: Model,
-  options: SamplingOptions & { strength?: number | undefined },
+  options: SamplingOptions & { strength?: number | undefined; frameRate: number },
   prompts: readonly { readonly text: string; readonly weights?: Float32Array | undefined }[],
   context: RunContext,
 ): Promise<Prepared> {
@@ -52,11 +53,12 @@ export async function prepareSampling(
         start: options.guidanceStart,
         end: options.guidanceEnd,
       },
-      seed,
       prompts: timed,
       negative: rowOf(embeds, prompts.length),
       windows: options.windows,
       cache: options.cache,
+      frameRate: options.frameRate,
+      noise: new RunNoise(model.manifest, seed),
     },
     settings: {
       model: model.name,

@@ -3,26 +3,19 @@ import { expected, InvalidOptionError, throwIfCancelled } from '../errors.js';
 import { previewFrame } from '../networks/latent-preview.js';
 import { isSecondDenoisers } from '../networks/manifest.js';
 import type { DenoiserCall, Model, PromptEmbeds } from '../networks/model.js';
-import type { Scheduler } from '../schedulers/scheduler.js';
+import { linearSigmas } from '../schedulers/flow-schedule.js';
+import type { NoiseSource, Scheduler } from '../schedulers/scheduler.js';
 import { combine } from '../tensor/math.js';
-import { TorchRandom } from '../tensor/random.js';
+import type { TorchRandom } from '../tensor/random.js';
 import { axis, lengthOf, sizeOf, slice, type Tensor } from '../tensor/tensor.js';
-import {
-  buildCondition,
-  type Condition,
-  constrainTo,
-  type Known,
-  keepFrames,
-  sliceKnown,
-  sliceTold,
-  type Told,
-  tell,
-} from './conditions.js';
+import { buildCondition, type Condition, constrainTo, keepFrames, tell } from './conditions.js';
 import { denoise, type Predict } from './denoise.js';
 import { type Guidance, guide, isGuided } from './guidance.js';
 import { drawLatents } from './posterior.js';
 import type { RunContext } from './progress.js';
+import type { RunNoise } from './run-noise.js';
 import { gather, type SourcePiece, sourceWindows } from './source-windows.js';
+import { type Begin, fillFront, type Start, sliceStart } from './start.js';
 import { type CacheSetting, CallCount, foretelling } from './step-cache.js';
 import { addWeighted, divideFrames, jointPredict, planWindows, type Window } from './windows.js';
 
@@ -41,7 +34,6 @@ export interface Sampling {
   /** Below 1, the run starts from the source noised to that share of the schedule. */
   readonly strength: number;
   readonly guidance: Guidance;
-  readonly seed: number;
   readonly prompts: readonly TimedPrompt[];
   readonly negative: PromptEmbeds;
   /** 'stream' makes one window after the other and holds one; 'joint' blends all windows at every step. */
@@ -50,22 +42,10 @@ export interface Sampling {
   readonly cache?: CacheSetting | undefined;
   /** Whether windows of one frame all draw the same noise, so that pictures along a path or a clip don't flicker. Default false. */
   readonly isSteady?: boolean | undefined;
-}
-
-/** What a clip starts from besides noise; each spans the whole clip. */
-export interface Start {
-  /** Latents that are noised to the first level; without them, the run starts from noise alone. */
-  readonly source?: Tensor | undefined;
-  /** A source clip whose structure is followed. */
-  readonly follow?: Tensor | undefined;
-  /** What is kept. */
-  readonly known?: Known | undefined;
-  /** What only the denoiser is told of. */
-  readonly told?: Told | undefined;
-  /** What the image encoder makes of the pictures that the clip starts from, [1, N, D], for every frame alike. */
-  readonly imageEmbeds?: Tensor | undefined;
-  /** Noise to start from instead of the seed's. */
-  readonly noise?: Tensor | undefined;
+  /** Frames a second of the clip. */
+  readonly frameRate: number;
+  /** Noise of the run. */
+  readonly noise: RunNoise;
 }
 
 /** One stretch of latents to make, and what is known about it. */
@@ -73,11 +53,8 @@ interface Stretch extends Window, Start {
   /** [1, C, t, h, w]. */
   readonly shape: readonly number[];
   readonly noise: Tensor;
-  readonly random: TorchRandom;
+  readonly random: NoiseSource;
 }
-
-/** Returns what a run starts from; what it draws is drawn before the noise. */
-export type Begin = (random: TorchRandom) => Start;
 
 /** Yields the latents of a clip of `shape` [1, C, t, h, w] in pieces along time. */
 export async function* sampleLatents(
@@ -90,10 +67,8 @@ export async function* sampleLatents(
   const total = shape[axis.time] as number;
   const windows = clipWindows(sampling.model, total);
   if (sampling.windows === 'joint' || windows.length === 1) {
-    const random = new TorchRandom(sampling.seed);
-    const whole = begin(random);
-    const noise = whole.noise ?? random.normal(shape);
-    yield await sampleStretch(sampling, { ...whole, start: 0, end: total, shape, noise, random }, windows, context);
+    const random = sampling.noise.startWindow(0);
+    yield await sampleFilled(sampling, begin(random.random), { start: 0, end: total }, shape, random, context);
     return;
   }
   let whole: Start | undefined;
@@ -163,8 +138,8 @@ async function* sampleStream(
   const drawsAnew = sampling.isSteady !== true || sampling.model.manifest.window.latentFrames > 1;
   for await (const { window, shape, begin } of pieces) {
     throwIfCancelled(context.signal);
-    const random = new TorchRandom(sampling.seed + (drawsAnew ? index : 0));
-    const start = begin(random);
+    const random = sampling.noise.startWindow(drawsAnew ? index : 0);
+    const start = begin(random.random);
     let { known } = start;
     let shared = 0;
     if (previous !== undefined) shared = previous.window.end - window.start;
@@ -172,13 +147,30 @@ async function* sampleStream(
       const frames = lengthOf(previous.latents, axis.time);
       known = keepFrames(known, shape, slice(previous.latents, axis.time, frames - shared, frames), 0);
     }
-    const noise = start.noise ?? random.normal(shape);
-    const stretch = { ...start, ...window, shape, noise, random, known };
-    const latents = await sampleStretch(sampling, stretch, [{ start: 0, end: window.end - window.start }], context);
+    const latents = await sampleFilled(sampling, { ...start, known }, window, shape, random, context);
     yield slice(latents, axis.time, shared, lengthOf(latents, axis.time));
     previous = { window, latents };
     index++;
   }
+}
+
+/** Makes one stretch, filled up in front to a length that the model takes, and cuts off what was put there. */
+async function sampleFilled(
+  sampling: Sampling,
+  start: Start,
+  span: Window,
+  shape: readonly number[],
+  random: NoiseSource,
+  context: RunContext,
+): Promise<Tensor> {
+  const { model } = sampling;
+  const frames = span.end - span.start;
+  const lacking = filledLength(model, frames) - frames;
+  const filledShape = shape.with(axis.time, frames + lacking);
+  const { noise = random.normal(filledShape), ...filled } = lacking === 0 ? start : fillFront(start, lacking);
+  const stretch = { ...filled, start: span.start - lacking, end: span.end, shape: filledShape, noise, random };
+  const latents = await sampleStretch(sampling, stretch, clipWindows(model, frames + lacking), context);
+  return lacking === 0 ? latents : slice(latents, axis.time, lacking, frames + lacking);
 }
 
 /** Makes one stretch at once; with several windows, blended at every step. */
@@ -190,7 +182,12 @@ async function sampleStretch(
 ): Promise<Tensor> {
   const { model, scheduler, steps } = sampling;
   const strength = stretch.source === undefined ? 1 : sampling.strength;
-  const schedule = scheduler.schedule({ steps, strength, sequenceLength: sizeOf(stretch.shape.slice(2)) });
+  const schedule = scheduler.schedule({
+    steps,
+    strength,
+    sequenceLength: sizeOf(stretch.shape.slice(2)),
+    ...(model.manifest.defaults.sigmas === 'linear' ? { sigmas: linearSigmas(steps) } : {}),
+  });
   const { known, noise } = stretch;
   const constrain = known === undefined ? undefined : constrainTo(known, schedule, noise);
   let latents = combine(schedule.initNoiseSigma, noise, 0, noise);
@@ -235,12 +232,12 @@ function createPredict(
   calls: number,
   context: RunContext,
 ): Predict {
-  const { model, guidance: asked, negative } = sampling;
+  const { model, guidance: asked, negative, frameRate } = sampling;
   const inWindow = async (window: Window, latents: Tensor, timestep: number, call: number): Promise<Tensor> => {
     const { known, told, follow, imageEmbeds } = stretch;
     const condition = buildCondition(model.manifest, sliceStart({ known, told, follow }, window));
     const predict = (prompt: PromptEmbeds) =>
-      run(model, { latents, timestep, prompt, imageEmbeds, ...condition }, context);
+      run(model, { latents, timestep, prompt, imageEmbeds, frameRate, ...condition }, context);
     const conditional = await blendPrompts(sampling.prompts, stretch.start + window.start, latents, predict);
     const isSecond = isSecondDenoisers(model.manifest, timestep);
     const guidance = isSecond ? { ...asked, scale: asked.scale2 ?? asked.scale } : asked;
@@ -271,7 +268,8 @@ async function blendPrompts(
   const sum = { data: new Float32Array(latents.data.length), shape: latents.shape };
   const total = new Float32Array(frames);
   for (const { prompt, weights } of prompts) {
-    const here = weights?.subarray(start, start + frames) ?? new Float32Array(frames).fill(1);
+    // What is put in front of a clip counts as its first frame.
+    const here = Float32Array.from({ length: frames }, (_, at) => weights?.[Math.max(0, start + at)] ?? 1);
     if (here.some((weight) => weight > 0)) addWeighted(sum, total, await predict(prompt), 0, here);
   }
   divideFrames(sum, total);
@@ -280,19 +278,13 @@ async function blendPrompts(
 
 function clipWindows(model: Model, total: number): Window[] {
   const { latentFrames, overlap } = model.manifest.window;
-  return planWindows(total, latentFrames, overlap);
+  return planWindows(total, filledLength(model, latentFrames), overlap);
 }
 
-function sliceStart(start: Start, { start: from, end }: Window): Start {
-  const cut = (tensor: Tensor | undefined) => (tensor === undefined ? undefined : slice(tensor, axis.time, from, end));
-  return {
-    source: cut(start.source),
-    follow: cut(start.follow),
-    noise: cut(start.noise),
-    known: start.known === undefined ? undefined : sliceKnown(start.known, from, end),
-    told: start.told === undefined ? undefined : sliceTold(start.told, from, end),
-    imageEmbeds: start.imageEmbeds,
-  };
+/** Returns the latent frames that the model is given for that many. */
+function filledLength({ manifest }: Model, frames: number): number {
+  const { multiple = 1 } = manifest.window;
+  return Math.ceil(frames / multiple) * multiple;
 }
 
 async function* fromArray<T>(items: readonly T[]): AsyncGenerator<T> {

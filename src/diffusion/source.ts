@@ -5,7 +5,7 @@ import type { Frame } from '../media/frame.js';
 import { framesToPixels } from '../media/pixels.js';
 import { probe } from '../media/probe.js';
 import { readFrames } from '../media/read-frames.js';
-import type { Manifest } from '../networks/manifest.js';
+import { frameStep, type Manifest } from '../networks/manifest.js';
 import type { Model } from '../networks/model.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type Size, sourceSize } from './geometry.js';
@@ -70,7 +70,7 @@ export class Source {
 
   /** Yields the source's latents. The last frame is repeated up to the next length that the VAE takes. */
   async *pieces(model: Model, context: RunContext): AsyncGenerator<SourcePiece> {
-    const encoded = model.encodePosterior(this.pixels(model.manifest.latent.temporalCompression, context), {
+    const encoded = model.encodePosterior(this.pixels(frameStep(model.manifest), context), {
       signal: context.signal,
       priority: context.priority,
       tileSize: this.options.tileSize,
@@ -81,7 +81,7 @@ export class Source {
     }
   }
 
-  private async *pixels(compression: number, context: RunContext): AsyncGenerator<Tensor> {
+  private async *pixels(step: number, context: RunContext): AsyncGenerator<Tensor> {
     const { width, height, frameRate, startSeconds, maxFrames } = this.options;
     const frames = readFrames(this.path, {
       width,
@@ -99,7 +99,7 @@ export class Source {
       this.framesRead++;
       last = frame;
       group.push(frame);
-      if (this.framesRead === 1 || group.length === compression) {
+      if (this.framesRead === 1 || group.length === step) {
         yield await this.toPixels(group);
         group = [];
       }
@@ -111,7 +111,7 @@ export class Source {
     }
     this.numFrames = this.framesRead;
     if (group.length > 0) {
-      while (group.length < compression) group.push(last);
+      while (group.length < step) group.push(last);
       yield await this.toPixels(group);
     }
   }

@@ -4,10 +4,11 @@ import { MediaError } from '../errors.js';
 import type { Frame } from '../media/frame.js';
 import { framesToPixels } from '../media/pixels.js';
 import { readFrames } from '../media/read-frames.js';
-import type { Model } from '../networks/model.js';
+import type { Model, Posterior } from '../networks/model.js';
 import { axis, concat, lengthOf, slice, type Tensor } from '../tensor/tensor.js';
 import { pixelFrames, type Size } from './geometry.js';
 import type { RunContext } from './progress.js';
+import { gather } from './source-windows.js';
 
 // A causal VAE's code of a frame that stands still settles within its temporal receptive field.
 const settlingLatentFrames = 4;
@@ -25,7 +26,7 @@ export async function encodeStill(model: Model, picture: Frame, frames: number, 
   // A VAE without time codes all of them alike.
   const settling = model.manifest.latent.temporalCompression === 1 ? 1 : settlingLatentFrames;
   const encoded = Math.min(frames, settling);
-  const latents = await encodeFrames(
+  const { latents } = await encodeFrames(
     model,
     new Array<Frame>(pixelFrames(model.manifest, encoded)).fill(picture),
     context,
@@ -41,20 +42,22 @@ export async function encodeSettled(model: Model, picture: Frame, context: RunCo
   return slice(latents, axis.time, lengthOf(latents, axis.time) - 1, lengthOf(latents, axis.time));
 }
 
-/** Returns the latents [1, C, t, h, w] of a few frames held in memory, as many as the VAE takes. */
-export async function encodeFrames(model: Model, frames: readonly Frame[], context: RunContext): Promise<Tensor> {
+/** Returns what the VAE says of a few frames held in memory, as many as it takes. */
+export async function encodeFrames(model: Model, frames: readonly Frame[], context: RunContext): Promise<Posterior> {
   async function* pixels() {
     yield framesToPixels(frames);
   }
   return encodePixels(model, pixels(), context);
 }
 
-/** Returns the latents [1, C, t, h, w] of pixels [1, 3, n, H, W] that come in pieces. */
-export async function encodePixels(model: Model, pixels: AsyncIterable<Tensor>, context: RunContext): Promise<Tensor> {
-  const pieces: Tensor[] = [];
-  const encode = async () => {
-    for await (const piece of model.encode(pixels, { signal: context.signal })) pieces.push(piece);
-  };
-  await (context.clock === undefined ? encode() : context.clock.time('encode', encode));
-  return concat(pieces, axis.time);
+/** Returns what the VAE says of pixels [1, 3, n, H, W] that come in pieces. */
+export async function encodePixels(
+  model: Model,
+  pixels: AsyncIterable<Tensor>,
+  context: RunContext,
+): Promise<Posterior> {
+  const encode = () => gather(model.encodePosterior(pixels, { signal: context.signal }));
+  const whole = await (context.clock === undefined ? encode() : context.clock.time('encode', encode));
+  // The VAE throws for no frames.
+  return whole as Posterior;
 }

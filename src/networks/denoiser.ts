@@ -1,6 +1,6 @@
 // One call of the denoiser: what the graph wants is made from what is given, and held against it before anything runs.
 import { expected, InvalidOptionError, NetworkError } from '../errors.js';
-import { axis, createTensor, sameShape, sizeOf, type Tensor } from '../tensor/tensor.js';
+import { axis, createTensor, filled, sameShape, sizeOf, type Tensor } from '../tensor/tensor.js';
 import { conditionMaskLength, type Manifest } from './manifest.js';
 import type { CallOptions, DenoiserCall } from './model.js';
 import type { NetworkSession, NetworkTensor } from './session.js';
@@ -17,9 +17,12 @@ export async function predict(
   options: CallOptions,
 ): Promise<Tensor> {
   const { latent, graphs } = manifest;
-  const { latents, timestep, prompt, imageEmbeds, conditionLatents, conditionMask } = call;
+  const { latents, timestep, prompt, imageEmbeds, frameRate, conditionLatents, conditionMask } = call;
   if (!Number.isFinite(timestep)) throw new InvalidOptionError(expected('timestep', 'a finite number', timestep));
   const { inputs } = graphs.denoiser;
+  if (inputs.includes('frame_rate') && !(frameRate !== undefined && frameRate > 0)) {
+    throw new InvalidOptionError(expected('frame rate', 'above 0, as this model goes by it', frameRate));
+  }
   const volume = latents.shape.slice(axis.time);
   const tokens = prompt.embeds.shape[1] ?? 0;
   const widthOf = (input: string) => session.inputs.find(({ name }) => name === input)?.shape[2];
@@ -53,8 +56,10 @@ export async function predict(
   for (const part of parts) assertRow(part);
   const batch = commonBatch(parts);
   const feeds: Record<string, NetworkTensor> = {
-    timestep: feed(session, 'timestep', createTensor([batch], new Float32Array(batch).fill(timestep))),
+    timestep: feed(session, 'timestep', filled([batch], timestep)),
   };
+  if (inputs.includes('frame_rate'))
+    feeds.frame_rate = feed(session, 'frame_rate', filled([batch], frameRate as number));
   for (const { input, name, tensor, row } of parts) {
     const isTaken = input === 'latents' || inputs.some((taken) => taken === input);
     const isPrompt = input === 'prompt_embeds' || input === 'prompt_mask';

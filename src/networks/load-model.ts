@@ -10,6 +10,7 @@ import { embedImages } from './image-encoder.js';
 import { isSecondDenoisers, type Manifest } from './manifest.js';
 import type {
   CallOptions,
+  DecodeOptions,
   DenoiserCall,
   Device,
   DeviceChoice,
@@ -83,7 +84,7 @@ class BundleModel implements Model {
     return encodePixels(() => this.#network('vaeEncoder'), this.manifest, pixels, options);
   }
 
-  decode(latents: AsyncIterable<Tensor>, options: VaeOptions = {}): AsyncGenerator<Tensor> {
+  decode(latents: AsyncIterable<Tensor>, options: DecodeOptions = {}): AsyncGenerator<Tensor> {
     return decodeLatents(() => this.#network('vaeDecoder'), this.manifest, latents, options);
   }
 

@@ -1,7 +1,7 @@
 // What the fields of a manifest have to say to each other.
 import { posix } from 'node:path';
 import { bundleFiles, graphNames, graphPath } from './bundle-layout.js';
-import type { Manifest } from './manifest.js';
+import { frameStep, type Manifest } from './manifest.js';
 
 /** Returns the first field that contradicts another and how, or undefined when all agree. */
 export function manifestProblem(manifest: Manifest): string | undefined {
@@ -38,14 +38,25 @@ function rules(manifest: Manifest): readonly (readonly [problem: string, isKept:
       ),
     ],
     [
+      'whole: expected no states, first or latentFrames beside it',
+      halves.every(
+        ({ whole, states, first, latentFrames }) =>
+          whole !== true || (states.length === 0 && first === undefined && latentFrames === undefined),
+      ),
+    ],
+    [
       'latent.rgb.weights: expected one row a channel',
       (latent.rgb?.weights.length ?? latent.channels) === latent.channels,
     ],
     ['defaults.width: expected a multiple of latent.sizeMultiple', defaults.width % latent.sizeMultiple === 0],
     ['defaults.height: expected a multiple of latent.sizeMultiple', defaults.height % latent.sizeMultiple === 0],
     [
-      'defaults.numFrames: expected 1 more than a multiple of latent.temporalCompression',
-      (defaults.numFrames - 1) % latent.temporalCompression === 0,
+      'latent.frameStep: expected a multiple of latent.temporalCompression',
+      frameStep(manifest) % latent.temporalCompression === 0,
+    ],
+    [
+      'defaults.numFrames: expected 1 more than a multiple of latent.frameStep or latent.temporalCompression',
+      (defaults.numFrames - 1) % frameStep(manifest) === 0,
     ],
     ['window.overlap: expected fewer than window.latentFrames', window.overlap < window.latentFrames],
     ['graphs.denoiser.inputs: expected each input once', new Set(inputs).size === inputs.length],

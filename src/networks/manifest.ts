@@ -22,13 +22,15 @@ const stateSchema = z.object({
 /** A VAE graph that takes a clip chunk by chunk: inputs `state_in_<i>`, outputs `state_out_<i>`. */
 const streamingGraphSchema = z.object({
   path: relativePath,
-  /** Latent frames that one call takes at most; left out, any number. */
+  /** Latent frames that one call takes, but for a clip's last ones; left out, any number. */
   latentFrames: positiveInt.optional(),
   /**
    * The graph that a clip's first chunk goes through, where that is another one: it takes no states, gives those of the
    * next call, and its first latent frame stands for one frame. Left out, the clip's first frame is repeated to fill one.
    */
   first: z.object({ path: relativePath, latentFrames: positiveInt }).optional(),
+  /** The graph takes a whole clip at once, whose first latent frame stands for one frame, and has no states. */
+  whole: z.boolean().optional(),
   states: z.array(stateSchema).max(512),
 });
 
@@ -37,6 +39,7 @@ export const denoiserInputs = [
   'prompt_embeds',
   'prompt_mask',
   'image_embeds',
+  'frame_rate',
   'condition_latents',
   'condition_mask',
 ] as const;
@@ -65,6 +68,10 @@ export const manifestSchema = z.object({
     spatialCompression: positiveInt,
     /** Width and height in pixels must be multiples of this. */
     sizeMultiple: positiveInt,
+    /** A clip has one frame more than a multiple of this. Default: temporalCompression. */
+    frameStep: positiveInt.optional(),
+    /** Along which axis a run's noise is drawn first. Default: channels. */
+    noiseOrder: z.enum(['channels', 'frames']).optional(),
     /** Linear map from latents [C] to RGB in [-1, 1], row-major [C][3], and its bias [3]: cheap previews. */
     rgb: z.object({ weights: z.array(z.array(z.number()).length(3)), bias: z.array(z.number()).length(3) }).optional(),
   }),
@@ -79,9 +86,16 @@ export const manifestSchema = z.object({
     sourceGuidanceScale: z.number().min(0).optional(),
     negativePrompt: z.string(),
     strength: z.number().gt(0).max(1),
+    /** 'linear': the scheduler is given 1 - i/steps to start its noise levels from. Default: its own. */
+    sigmas: z.enum(['linear']).optional(),
   }),
   /** Latent frames that the denoiser takes at a time, and how many of them neighbouring windows share. */
-  window: z.object({ latentFrames: positiveInt, overlap: z.int().min(0) }),
+  window: z.object({
+    latentFrames: positiveInt,
+    overlap: z.int().min(0),
+    /** A window is filled up to a multiple of this in front, and what was put there is dropped in the end. Default 1. */
+    multiple: positiveInt.optional(),
+  }),
   graphs: z.object({
     textEncoder: z.object({ path: relativePath, maxTokens: positiveInt, padding: z.enum(['longest', 'max']) }),
     imageEncoder: z.object({ path: relativePath }).optional(),
@@ -132,6 +146,11 @@ export interface BundleFile {
 
 /** A bundle's manifest, checked; or what stands for one. */
 export type Manifest = Omit<z.infer<typeof manifestSchema>, 'files'> & { readonly files: readonly BundleFile[] };
+
+/** Returns what a clip has one frame more than a multiple of. */
+export function frameStep({ latent }: Manifest): number {
+  return latent.frameStep ?? latent.temporalCompression;
+}
 
 /** Timesteps of a whole noise schedule, in every family. */
 const trainTimesteps = 1000;

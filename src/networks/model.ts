@@ -36,6 +36,8 @@ export interface DenoiserCall {
   /** A number of the schedule's timesteps. */
   readonly timestep: number;
   readonly prompt: PromptEmbeds;
+  /** Frames a second of the clip; a model that asks for it must be given it. */
+  readonly frameRate?: number | undefined;
   /** [B, N, D]: what `encodeImages` gives, where the model takes pictures that way. */
   readonly imageEmbeds?: Tensor | undefined;
   /** [B, C, t, h, w]: clean latents at the positions that the mask names, elsewhere what the manifest's `conditionFrom` says. */
@@ -58,6 +60,12 @@ export interface VaeOptions extends CallOptions {
   tileSize?: number | 'auto' | undefined;
 }
 
+/** The same on the way back. */
+export interface DecodeOptions extends VaeOptions {
+  /** Where a decoder that finishes the denoising gets its noise from. Default: the noise of seed 0. */
+  noise?: { normal(shape: readonly number[]): Tensor } | undefined;
+}
+
 /** A loaded bundle. */
 export interface Model {
   readonly name: string;
@@ -76,7 +84,7 @@ export interface Model {
   /** Like `encode`, with the deviation of what the VAE is unsure of. */
   encodePosterior(pixels: AsyncIterable<Tensor>, options?: VaeOptions): AsyncGenerator<Posterior>;
   /** Yields the pixels [1, 3, m, H, W] of latents [1, C, n, h, w] that come in pieces of any length; buffers are the caller's. */
-  decode(latents: AsyncIterable<Tensor>, options?: VaeOptions): AsyncGenerator<Tensor>;
+  decode(latents: AsyncIterable<Tensor>, options?: DecodeOptions): AsyncGenerator<Tensor>;
   /** Returns the prediction [B, C, t, h, w]. */
   denoise(call: DenoiserCall, options?: CallOptions): Promise<Tensor>;
   /** Frees all networks. */

@@ -7,7 +7,7 @@ import { conditionMaskLength, type Manifest, type StreamingGraph } from './manif
 import { openSession, type SessionOptions } from './open-session.js';
 import { translateOptimum } from './optimum-graphs.js';
 import type { GraphInfo, NetworkSession, TensorInfo } from './session.js';
-import { deviationOutput } from './vae-stream.js';
+import { deviationOutput, noiseInput } from './vae-stream.js';
 import { isStateName, stateInput, stateOutput } from './worker-protocol.js';
 
 /**
@@ -79,6 +79,7 @@ function signature(manifest: Manifest, graph: GraphName): Signature {
       prompt_embeds: wanted('prompt_embeds', [any, any, any]),
       prompt_mask: wanted('prompt_mask', [any, any], ['int64', 'float32']),
       image_embeds: wanted('image_embeds', [any, any, any]),
+      frame_rate: wanted('frame_rate', [any]),
       condition_latents: { ...latents, name: 'condition_latents' },
       condition_mask: wanted('condition_mask', [any, conditionMaskLength(manifest), any, any, any]),
     };
@@ -88,12 +89,11 @@ function signature(manifest: Manifest, graph: GraphName): Signature {
     };
   }
   const { states } = graphs[graph];
-  const [taken, given] =
-    graph === 'vaeEncoder'
-      ? [pixels, [latents, { ...latents, name: deviationOutput, isOptional: true }]]
-      : [latents, [pixels]];
+  const noise = { ...latents, name: noiseInput, isOptional: true };
+  const deviation = { ...latents, name: deviationOutput, isOptional: true };
+  const [taken, given] = graph === 'vaeEncoder' ? [[pixels], [latents, deviation]] : [[latents, noise], [pixels]];
   return {
-    inputs: [taken, ...stateTensors(states, stateInput)],
+    inputs: [...taken, ...stateTensors(states, stateInput)],
     outputs: [...given, ...stateTensors(states, stateOutput)],
   };
 }

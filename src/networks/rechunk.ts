@@ -1,13 +1,13 @@
 // Regroups frames that come in pieces of any length into chunks of one length, so that results never depend on the pieces.
-import { axis, createTensor, slice, type Tensor } from '../tensor/tensor.js';
+import { axis, concat, createTensor, slice, type Tensor } from '../tensor/tensor.js';
 
 /** How frames are regrouped. */
 export interface ChunkRule {
-  /** Returns frames a chunk, at least 1. Called once, with the first piece. */
+  /** Returns frames a chunk, at least 1; Infinity for one chunk with all of them. Called once, with the first piece. */
   chunkFrames(piece: Tensor): number;
   /** Frames of the first chunk, where it has another length. */
   readonly firstFrames?: number | undefined;
-  /** Copies of the first frame put in front of it. */
+  /** Copies of the first frame put in front of it; 0 for one chunk with all frames. */
   readonly leadingCopies: number;
   /** Throws when a piece [1, C, m, H, W] doesn't belong in this clip. */
   assertPiece(piece: Tensor, first: Tensor): void;
@@ -18,6 +18,7 @@ export async function* rechunk(pieces: AsyncIterable<Tensor>, rule: ChunkRule): 
   let first: Tensor | undefined;
   let chunkFrames = 0;
   let room = 0;
+  const all: Tensor[] = [];
   let chunk: Tensor | undefined;
   let filled = 0;
   for await (const piece of pieces) {
@@ -28,6 +29,11 @@ export async function* rechunk(pieces: AsyncIterable<Tensor>, rule: ChunkRule): 
     if (isFirst) {
       chunkFrames = rule.chunkFrames(piece);
       room = rule.firstFrames ?? chunkFrames;
+    }
+    if (room === Number.POSITIVE_INFINITY) {
+      if (frames > 0) all.push(slice(piece, axis.time, 0, frames));
+      else if (isFirst) first = undefined;
+      continue;
     }
     // Negative positions stand for the copies of frame 0.
     let at = isFirst ? -rule.leadingCopies : 0;
@@ -48,6 +54,7 @@ export async function* rechunk(pieces: AsyncIterable<Tensor>, rule: ChunkRule): 
       room = chunkFrames;
     }
   }
+  if (all.length > 0) yield concat(all, axis.time);
   if (chunk !== undefined) yield slice(chunk, axis.time, 0, filled);
 }
 

@@ -1,14 +1,15 @@
 // Latents in, pixels out, a chunk at a time, whatever the length of the clip.
 import { expected, InvalidOptionError } from '../errors.js';
+import { TorchRandom } from '../tensor/random.js';
 import { axis, lengthOf, slice, type Tensor } from '../tensor/tensor.js';
 import type { Manifest } from './manifest.js';
-import type { VaeOptions } from './model.js';
+import type { DecodeOptions } from './model.js';
 import { readAhead } from './read-ahead.js';
 import { rechunk } from './rechunk.js';
 import type { NetworkSession } from './session.js';
 import { assertClipPiece } from './vae-frames.js';
 import { latentFramesPerCall, tileLayout } from './vae-limits.js';
-import { tensorPlaces, VaeStream } from './vae-stream.js';
+import { noiseInput, startsShort, tensorPlaces, VaeStream } from './vae-stream.js';
 
 /**
  * Yields the pixels [1, 3, m, H, W] of latents [1, C, n, h, w] that come in pieces of any length, decoded one chunk
@@ -19,7 +20,7 @@ export async function* decodeLatents(
   open: () => Promise<NetworkSession>,
   manifest: Manifest,
   latents: AsyncIterable<Tensor>,
-  { signal, ...options }: VaeOptions,
+  { signal, ...options }: DecodeOptions,
 ): AsyncGenerator<Tensor> {
   const stop = new AbortController();
   const stopToo = () => stop.abort(signal?.reason);
@@ -36,7 +37,7 @@ async function* decodeInTurn(
   open: () => Promise<NetworkSession>,
   manifest: Manifest,
   latents: AsyncIterable<Tensor>,
-  { tileSize = 'auto', ...options }: VaeOptions,
+  { tileSize = 'auto', noise = new TorchRandom(0), ...options }: DecodeOptions,
 ): AsyncGenerator<Tensor> {
   const places = tensorPlaces(manifest);
   const graph = manifest.graphs.vaeDecoder;
@@ -61,7 +62,7 @@ async function* decodeInTurn(
     for await (const chunk of chunks) {
       const height = lengthOf(chunk, axis.height) * spatialCompression;
       const width = lengthOf(chunk, axis.width) * spatialCompression;
-      const hasCopies = stream === undefined && graph.first === undefined;
+      const hasCopies = stream === undefined && !startsShort(graph);
       stream ??= await VaeStream.open(
         {
           session: await opening,
@@ -70,10 +71,12 @@ async function* decodeInTurn(
           output: places.pixels,
           outputNames: [places.pixels.name],
         },
-        tileLayout(manifest, graph, height, width, tileSize),
+        tileLayout(manifest, graph, height, width, tileSize, lengthOf(chunk, axis.time)),
         options,
       );
-      const [pixels] = (await stream.run(chunk)) as [Tensor];
+      const takesNoise = (await opening).inputs.some(({ name }) => name === noiseInput);
+      const extra = takesNoise ? noise.normal(chunk.shape) : undefined;
+      const [pixels] = (await stream.run(chunk, extra)) as [Tensor];
       // The encoder was fed copies of the first frame; here they come back.
       yield hasCopies ? slice(pixels, axis.time, temporalCompression - 1, lengthOf(pixels, axis.time)) : pixels;
     }

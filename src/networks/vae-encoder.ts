@@ -8,7 +8,7 @@ import { rechunk } from './rechunk.js';
 import type { NetworkSession } from './session.js';
 import { assertClipPiece } from './vae-frames.js';
 import { latentFramesPerCall, tileLayout } from './vae-limits.js';
-import { deviationOutput, tensorPlaces, VaeStream } from './vae-stream.js';
+import { deviationOutput, startsShort, tensorPlaces, VaeStream } from './vae-stream.js';
 
 /**
  * Yields latents and deviation [1, C, n, h, w] of a clip whose pixels [1, 3, m, H, W] come in pieces of any length, read one chunk
@@ -28,11 +28,12 @@ export async function* encodePixels(
   /** Frames that the first latent frame lacks. */
   const lacking = perLatent - 1;
   const { first } = graph;
+  const hasCopies = !startsShort(graph);
   // The network loads while the first frames are read.
   const opening = open();
   opening.catch(() => {});
   const chunks = rechunk(pixels, {
-    leadingCopies: first === undefined ? lacking : 0,
+    leadingCopies: hasCopies ? lacking : 0,
     firstFrames: first === undefined ? undefined : perLatent * first.latentFrames - lacking,
     assertPiece: (piece, first) => assertClipPiece(manifest, places.pixels, piece, first),
     chunkFrames: ({ shape }) =>
@@ -43,7 +44,7 @@ export async function* encodePixels(
   try {
     for await (const chunk of readAhead(chunks)) {
       const [, , frames = 0, height = 0, width = 0] = chunk.shape;
-      numFrames += stream === undefined && first === undefined ? frames - lacking : frames;
+      numFrames += stream === undefined && hasCopies ? frames - lacking : frames;
       if ((numFrames + lacking) % perLatent !== 0) throw wrongFrameCount(numFrames, perLatent);
       const session = await opening;
       const hasDeviation = session.outputs.some(({ name }) => name === deviationOutput);
@@ -55,7 +56,7 @@ export async function* encodePixels(
           output: places.latents,
           outputNames: hasDeviation ? [places.latents.name, deviationOutput] : [places.latents.name],
         },
-        tileLayout(manifest, graph, height, width, tileSize),
+        tileLayout(manifest, graph, height, width, tileSize, (numFrames + lacking) / perLatent),
         options,
       );
       const [latents, deviation] = await stream.run(chunk);

@@ -22,15 +22,18 @@ export interface TileLayout {
 const pixelsPerCall = 2 ** 20;
 const mostLatentFrames = 4;
 
-/** Returns how many latent frames one call takes. Depends on model and frame size alone, so that results do not either. */
+/** Returns how many latent frames one call takes. Depends on model and frame size alone, so that results do not either.
+ * Infinity for a graph that takes whole clips. */
 export function latentFramesPerCall(
   { latent }: Manifest,
-  { latentFrames = mostLatentFrames }: StreamingGraph,
+  { latentFrames, whole }: StreamingGraph,
   height: number,
   width: number,
 ): number {
+  if (whole === true) return Number.POSITIVE_INFINITY;
+  if (latentFrames !== undefined) return latentFrames;
   const frames = Math.floor(pixelsPerCall / (height * width * latent.temporalCompression));
-  return Math.min(Math.max(frames, 1), latentFrames, mostLatentFrames);
+  return Math.min(Math.max(frames, 1), mostLatentFrames);
 }
 
 /**
@@ -61,18 +64,20 @@ const tileSides = [768, 512, 384, 256] as const;
 
 /**
  * Returns the side of the largest tile for which states and work fit into `budgetBytes`: the longer side of the frame
- * when it fits whole. States are kept for the whole frame either way, twice of what is being worked on.
+ * when it fits whole. States are kept for the whole frame either way, twice of what is being worked on. `latentFrames` are
+ * those of a clip that is worked on as a whole.
  */
 export function fittingSide(
   manifest: Manifest,
   graph: StreamingGraph,
   { height, width }: { readonly height: number; readonly width: number },
   budgetBytes: number,
+  latentFrames = 1,
 ): number {
   const needed = (tileHeight: number, tileWidth: number) =>
     stateBytes(graph, height, width) +
     stateBytes(graph, tileHeight, tileWidth) +
-    workBytes(manifest, graph, tileHeight, tileWidth);
+    latentFrames * workBytes(manifest, graph, tileHeight, tileWidth);
   if (needed(height, width) <= budgetBytes) return Math.max(height, width);
   const { sizeMultiple } = manifest.latent;
   const sides = tileSides.map((side) => Math.ceil(side / sizeMultiple) * sizeMultiple);
@@ -95,13 +100,15 @@ function memoryBudget(): number {
  */
 const overlapShare = 0.25;
 
-/** Returns how frames of that size are cut. Throws InvalidOptionError for a tile size that the model can't take. */
+/** Returns how frames of that size are cut, in a clip of so many latent frames. Throws InvalidOptionError for a tile size that
+ * the model can't take. */
 export function tileLayout(
   manifest: Manifest,
   graph: StreamingGraph,
   height: number,
   width: number,
   tileSize: number | 'auto',
+  latentFrames = 1,
 ): TileLayout {
   const multiple = manifest.latent.sizeMultiple;
   const least = 4 * multiple;
@@ -110,6 +117,8 @@ export function tileLayout(
       expected('tile size', `a multiple of ${multiple} and at least ${least}, or 'auto'`, tileSize),
     );
   }
-  const side = tileSize === 'auto' ? fittingSide(manifest, graph, { height, width }, memoryBudget()) : tileSize;
+  const framesAtOnce = graph.whole === true ? latentFrames : 1;
+  const side =
+    tileSize === 'auto' ? fittingSide(manifest, graph, { height, width }, memoryBudget(), framesAtOnce) : tileSize;
   return { height, width, side, overlap: Math.ceil((side * overlapShare) / multiple) * multiple, multiple };
 }

@@ -3,7 +3,7 @@ import { expected, NetworkError } from '../errors.js';
 import { axis, createTensor, sameShape, type Tensor } from '../tensor/tensor.js';
 import type { Manifest, StreamingGraph } from './manifest.js';
 import type { CallOptions } from './model.js';
-import type { NetworkSession, NetworkStream } from './session.js';
+import type { NetworkSession, NetworkStream, NetworkTensor } from './session.js';
 import { addTile, cropTile, type Span, scaleSpans, spansOf, type WeightedSpan, weighSpans } from './tiling.js';
 import type { TileLayout } from './vae-limits.js';
 
@@ -19,6 +19,9 @@ export interface VaeHalf {
 
 /** The encoder's second output, where it has one: the standard deviation of the latents, scaled as they are. */
 export const deviationOutput = 'latents_std';
+
+/** What a decoder that finishes the denoising takes besides latents; of the same shape. */
+export const noiseInput = 'noise';
 
 /** A tensor of a VAE graph, in units of the clip. */
 export interface TensorPlace {
@@ -62,7 +65,7 @@ export class VaeStream {
     this.#tiles = tiles;
     this.#options = options;
     const perLatent = Math.max(half.input.temporalCompression, half.output.temporalCompression);
-    this.#lacking = half.graph.first === undefined ? 0 : perLatent - 1;
+    this.#lacking = startsShort(half.graph) ? perLatent - 1 : 0;
   }
 
   /** Returns a stream for frames of that layout, its states at zero. */
@@ -96,8 +99,9 @@ export class VaeStream {
     return stream;
   }
 
-  /** Returns the other side of a chunk [1, C, n, H, W], whose buffer is given away: one tensor for each wanted output. */
-  async run(chunk: Tensor): Promise<Tensor[]> {
+  /** Returns the other side of a chunk [1, C, n, H, W], whose buffer is given away, as is that of noise of the same shape: one
+   * tensor for each wanted output. */
+  async run(chunk: Tensor, noise?: Tensor): Promise<Tensor[]> {
     const { input, output } = this.#half;
     const taken = chunk.shape[axis.time] ?? 0;
     const frames =
@@ -110,11 +114,13 @@ export class VaeStream {
     this.#lacking = 0;
     let joined: Tensor[] | undefined;
     for (const tile of this.#tiles) {
-      if (tile.crop === undefined) return this.#runTile(tile, chunk, shape);
+      if (tile.crop === undefined) return this.#runTile(tile, chunk, noise, shape);
       joined ??= this.#half.outputNames.map(() => createTensor(shape));
-      const part = cropTile(chunk, tile.crop.rows, tile.crop.columns);
+      const { rows, columns } = tile.crop;
+      const part = cropTile(chunk, rows, columns);
+      const partNoise = noise === undefined ? undefined : cropTile(noise, rows, columns);
       const partShape = [1, output.channels, frames, tile.rows.length, tile.columns.length];
-      for (const [index, made] of (await this.#runTile(tile, part, partShape)).entries()) {
+      for (const [index, made] of (await this.#runTile(tile, part, partNoise, partShape)).entries()) {
         addTile(joined[index] as Tensor, made, tile.rows, tile.columns);
       }
     }
@@ -126,9 +132,15 @@ export class VaeStream {
     await Promise.all(this.#tiles.map(({ stream }) => stream.close()));
   }
 
-  async #runTile({ stream }: Tile, chunk: Tensor, shape: readonly number[]): Promise<Tensor[]> {
+  async #runTile(
+    { stream }: Tile,
+    chunk: Tensor,
+    noise: Tensor | undefined,
+    shape: readonly number[],
+  ): Promise<Tensor[]> {
     const { input, outputNames, graph } = this.#half;
-    const feeds = { [input.name]: { type: 'float32', data: chunk.data, shape: chunk.shape } as const };
+    const feeds: Record<string, NetworkTensor> = { [input.name]: { type: 'float32', ...chunk } };
+    if (noise !== undefined) feeds[noiseInput] = { type: 'float32', ...noise };
     const results = await stream.run(feeds, { ...this.#options, transfer: true });
     return outputNames.map((name) => {
       const result = results[name];
@@ -140,6 +152,11 @@ export class VaeStream {
       return { data: result.data, shape };
     });
   }
+}
+
+/** Returns whether a clip's first latent frame stands for one frame in the graph, too, so that none is put in front of it. */
+export function startsShort({ first, whole }: StreamingGraph): boolean {
+  return first !== undefined || whole === true;
 }
 
 /** Returns the shapes of a graph's states for pixels of that size. */

@@ -2,6 +2,7 @@
 import { BundleError, expected, InvalidOptionError } from '../errors.js';
 import { createDdim } from './ddim.js';
 import { createCogVideoXDdim } from './ddim-cogvideox.js';
+import { createCogVideoXDpm } from './dpm-cogvideox.js';
 import { createDpmSolverMultistep } from './dpm-solver-multistep.js';
 import { createEulerAncestralDiscrete } from './euler-ancestral-discrete.js';
 import { createEulerDiscrete } from './euler-discrete.js';
@@ -14,6 +15,7 @@ import { createUniPcMultistep } from './unipc-multistep.js';
 
 const creators: Readonly<Record<string, (config: unknown) => Scheduler>> = {
   CogVideoXDDIMScheduler: createCogVideoXDdim,
+  CogVideoXDPMScheduler: createCogVideoXDpm,
   DDIMScheduler: createDdim,
   DPMSolverMultistepScheduler: createDpmSolverMultistep,
   EulerAncestralDiscreteScheduler: createEulerAncestralDiscrete,
@@ -55,8 +57,11 @@ export const schedulerNames = [
 /** A short name of a scheduler. */
 export type SchedulerName = (typeof schedulerNames)[number];
 
+/** What a model's noise levels are like; those that are shifted towards noise are known to classes of their own only. */
+type Kind = 'flow' | 'diffusion' | 'shifted';
+
 /** What replaces the class of a config, by the kind of model it is for. */
-const replacements: Readonly<Record<'flow' | 'diffusion', Partial<Record<SchedulerName, Config>>>> = {
+const replacements: Readonly<Record<Kind, Partial<Record<SchedulerName, Config>>>> = {
   flow: {
     euler: { _class_name: 'FlowMatchEulerDiscreteScheduler' },
     'flow-euler': { _class_name: 'FlowMatchEulerDiscreteScheduler' },
@@ -65,6 +70,10 @@ const replacements: Readonly<Record<'flow' | 'diffusion', Partial<Record<Schedul
     unipc: { _class_name: 'UniPCMultistepScheduler' },
     'dpm++': { _class_name: 'DPMSolverMultistepScheduler', algorithm_type: 'dpmsolver++' },
     'dpm++sde': { _class_name: 'DPMSolverMultistepScheduler', algorithm_type: 'sde-dpmsolver++' },
+  },
+  shifted: {
+    ddim: { _class_name: 'CogVideoXDDIMScheduler' },
+    'dpm++sde': { _class_name: 'CogVideoXDPMScheduler' },
   },
   diffusion: {
     euler: { _class_name: 'EulerDiscreteScheduler' },
@@ -96,29 +105,26 @@ export function withScheduler(config: unknown, name: string): Scheduler {
   const { className, create, settings } = readClass(config);
   if (create === undefined) return createScheduler(config);
   const fitting = fittingNames(className, settings);
-  const kind = isFlow(className, settings) ? 'flow' : 'diffusion';
+  const kind = kindOf(className, settings);
   const replacement = fitting.includes(name as SchedulerName) ? replacements[kind][name as SchedulerName] : undefined;
   if (replacement === undefined) {
     const rule = `one that suits a model of ${className}: ${fitting.join(', ')}`;
     throw new InvalidOptionError(expected('scheduler', rule, name));
   }
-  const target = String(className === cogVideoX ? cogVideoX : replacement._class_name);
+  const target = String(replacement._class_name);
   if (target === className) return create({ ...settings, ...replacement, _class_name: target });
   return createScheduler({ ...settings, ...(kind === 'flow' ? carryFlow(settings) : {}), ...replacement });
 }
 
-const cogVideoX = 'CogVideoXDDIMScheduler';
-
-/** Returns the names that make sense for a model. CogVideoX's noise levels are known to its own class only. */
+/** Returns the names that make sense for a model. */
 function fittingNames(className: string, settings: Config): SchedulerName[] {
-  if (className === cogVideoX) return ['ddim'];
-  const isFlowModel = isFlow(className, settings);
-  const candidates = replacements[isFlowModel ? 'flow' : 'diffusion'];
+  const kind = kindOf(className, settings);
+  const candidates = replacements[kind];
   return schedulerNames.filter((name) => {
     const target = candidates[name]?._class_name;
     if (target === undefined) return false;
-    if (target === className) return true;
-    if (isFlowModel) {
+    if (target === className || kind === 'shifted') return true;
+    if (kind === 'flow') {
       return Object.entries(flowSettings).every(([key, classes]) => !settings[key] || classes.includes(String(target)));
     }
     const isCleanPredicted = settings.prediction_type === 'sample';
@@ -126,12 +132,13 @@ function fittingNames(className: string, settings: Config): SchedulerName[] {
   });
 }
 
-function isFlow(className: string, settings: Config): boolean {
-  return (
+function kindOf(className: string, settings: Config): Kind {
+  if (className.startsWith('CogVideoX')) return 'shifted';
+  const isFlow =
     className.startsWith('FlowMatch') ||
     settings.use_flow_sigmas === true ||
-    settings.prediction_type === 'flow_prediction'
-  );
+    settings.prediction_type === 'flow_prediction';
+  return isFlow ? 'flow' : 'diffusion';
 }
 
 /** Returns the settings that make every flow class run at the noise levels of the one that `settings` are for. */

@@ -55,6 +55,11 @@ export function givenSigmas({ sigmas, steps }: ScheduleOptions): readonly number
   return sigmas;
 }
 
+/** Returns σ that fall evenly from 1 to 1/steps, which some families' pipelines in diffusers start from. */
+export function linearSigmas(steps: number): number[] {
+  return linspace(1, 1 / steps, steps);
+}
+
 /** Throws InvalidOptionError when a caller gives σ to a scheduler that has no use for it. */
 export function refuseSigmas(className: string, { sigmas }: ScheduleOptions): void {
   if (sigmas !== undefined) {

@@ -1,4 +1,5 @@
 // One guided denoise step, for our own code and for PyTorch.
+import { RunNoise } from '../../src/diffusion/run-noise.js';
 import { sampleLatents } from '../../src/diffusion/sample.js';
 import type { Model, PromptEmbeds } from '../../src/networks/model.js';
 import { createScheduler } from '../../src/schedulers/create-scheduler.js';
@@ -37,10 +38,11 @@ export async function denoiseStep(model: Model): Promise<PreparedRun> {
     steps: 1,
     strength: 1,
     guidance: { scale: defaults.guidanceScale, rescale: 0, start: 0, end: 1 },
-    seed,
     prompts: [{ prompt: rowOf(embeds, 0) }],
     negative: rowOf(embeds, 1),
     windows: 'stream',
+    frameRate: defaults.frameRate,
+    noise: new RunNoise(model.manifest, seed),
   } as const;
   return {
     inputs: {

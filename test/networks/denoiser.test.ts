@@ -18,6 +18,7 @@ async function goldenCall(model: Model): Promise<Required<Omit<DenoiserCall, 'im
     latents: await golden('denoiser.latents'),
     timestep: level,
     prompt: await model.encodePrompts(prompts),
+    frameRate: 8,
     conditionLatents: await golden('clip.latents'),
     conditionMask: await golden('denoiser.condition_mask'),
   };

@@ -221,7 +221,7 @@ test('names that make no sense for a model are refused, naming those that do', (
       message: /: euler, unipc, dpm\+\+, dpm\+\+sde, ddim, euler-a, lcm, pndm, got/,
     });
   }
-  assert.throws(() => withScheduler(everyScheduler['CogVideoX DDIM'], 'euler'), { message: /: ddim, got/ });
+  assert.throws(() => withScheduler(everyScheduler['CogVideoX DDIM'], 'euler'), { message: /: dpm\+\+sde, ddim, got/ });
   const bySequence = { ...everyScheduler['flow euler'], use_dynamic_shifting: true, shift_terminal: 0.1 };
   assert.throws(() => withScheduler(bySequence, 'dpm++'), { message: /: euler, unipc, flow-euler, got/ });
   assert.throws(() => withScheduler({ ...everyScheduler.DDIM, prediction_type: 'sample' }, 'pndm'), InvalidOptionError);

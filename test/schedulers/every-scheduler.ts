@@ -26,6 +26,11 @@ export const everyScheduler: Readonly<Record<string, Readonly<Record<string, unk
     prediction_type: 'v_prediction',
     timestep_spacing: 'trailing',
   },
+  'CogVideoX DPM-Solver++': {
+    _class_name: 'CogVideoXDPMScheduler',
+    prediction_type: 'v_prediction',
+    timestep_spacing: 'trailing',
+  },
   Euler: { _class_name: 'EulerDiscreteScheduler' },
   'ancestral Euler': { _class_name: 'EulerAncestralDiscreteScheduler' },
   LCM: { _class_name: 'LCMScheduler' },

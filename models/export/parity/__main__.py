@@ -15,10 +15,11 @@ from pathlib import Path
 import torch
 
 from ..__main__ import export_pipeline
-from . import stable_diffusion, stable_diffusion_2, stable_diffusion_inpaint, wan
+from . import ltx, stable_diffusion, stable_diffusion_2, stable_diffusion_inpaint, wan
 
 FIXTURES = Path(__file__).parents[3] / "test" / "fixtures" / "families"
 FAMILIES = {
+    "tiny-ltx": ltx,
     "tiny-sd": stable_diffusion,
     "tiny-sd2": stable_diffusion_2,
     "tiny-sd-inpaint": stable_diffusion_inpaint,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -43,6 +44,11 @@ def moving_clip(frames: int, height: int, width: int) -> Tensor:
     t, y, x = torch.meshgrid(torch.linspace(0, 1, frames), torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
     rgb = torch.stack([torch.sigmoid(9 * (x - t)), y, (t + x * y) / 2])
     return ((rgb * 255).round() / 127.5 - 1)[None]
+
+
+def pictures(clip: Tensor) -> list[Image.Image]:
+    """The frames of [1,3,T,H,W]."""
+    return [Image.fromarray(frame) for frame in ((clip[0].permute(1, 2, 3, 0) + 1) * 127.5).round().byte().numpy()]
 
 
 def write_video(clip: Tensor, path: Path, frame_rate: int) -> None:

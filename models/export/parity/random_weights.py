@@ -12,7 +12,7 @@ def randomise(module: nn.Module, seed: int, gain: float = 1.0) -> nn.Module:
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            if parameter.numel() > max(parameter.shape):
+            if parameter.ndim > 0 and parameter.numel() > max(parameter.shape):
                 parameter.copy_(noise * gain / parameter[0].numel() ** 0.5)
             else:
                 is_scale = "norm" in name and name.endswith(("weight", "gamma"))

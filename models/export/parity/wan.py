@@ -6,12 +6,11 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel, WanVideoToVideoPipeline
-from PIL import Image
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
+from transformers import UMT5Config, UMT5EncoderModel
 
-from .goldens import Goldens, moving_clip, write_video
+from .goldens import Goldens, moving_clip, pictures, write_video
 from .random_weights import randomise
+from .unigram_tokenizer import make_tokenizer
 
 COMPONENTS = ("tokenizer", "text_encoder", "transformer", "vae", "scheduler")
 LATENT_CHANNELS = 4
@@ -23,20 +22,6 @@ NAMES = {
     "prompt": "prompt", "negativePrompt": "negative_prompt", "width": "width", "height": "height", "numFrames": "num_frames",
     "steps": "num_inference_steps", "guidanceScale": "guidance_scale", "strength": "strength",
 }  # fmt: skip
-
-
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A unigram tokenizer like T5's: pieces of words, a letter at worst, and </s> at the end."""
-    words = ["▁a", "▁the", "▁cat", "▁dog", "▁on", "▁beach", "▁runs", "▁red", "▁fox", "▁blurry", "ing", "s", "▁in", "▁snow"]
-    letters = ["▁", *"abcdefghijklmnopqrstuvwxyz.,"]
-    # Scores are logarithms of how common a piece is.
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0), *((w, -3.0 - n / 10) for n, w in enumerate(words))]
-    pieces += [(letter, -8.0 - n / 10) for n, letter in enumerate(letters) if letter not in words]
-    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
 
 
 def make_pipeline() -> WanPipeline:
@@ -81,7 +66,6 @@ def write_goldens(pipeline: WanPipeline, path: Path) -> None:
     source = moving_clip(9, SIZE["height"], SIZE["width"])
     source_path = path.with_suffix(".mkv")
     write_video(source, source_path, 8)
-    pictures = [Image.fromarray(frame) for frame in ((source[0].permute(1, 2, 3, 0) + 1) * 127.5).round().byte().numpy()]
     goldens = Goldens()
 
     def add(name: str, prompt: str, **options) -> None:
@@ -90,7 +74,7 @@ def write_goldens(pipeline: WanPipeline, path: Path) -> None:
         asked = {ours: options[theirs] for theirs, ours in NAMES.items() if theirs in options}
         run = pipeline
         if "input" in options:
-            run, asked["video"] = restyling, pictures
+            run, asked["video"] = restyling, pictures(source)
         # What is asked of both is all that there is; the rest is diffusers' defaults.
         results = [
             run(**asked, generator=torch.Generator().manual_seed(options["seed"]), max_sequence_length=512, output_type=kind).frames
