@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { writeTinyLora } from './networks/tiny-model.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const samples = fileURLToPath(new URL('../samples/', import.meta.url));
@@ -14,7 +15,10 @@ const tinyBundle = join(root, 'test/fixtures/tiny-bundle');
 
 /** What each sample is asked to write, what is there afterwards, and what its last line looks like. */
 const wanted: Readonly<
-  Record<string, { readonly output?: string; readonly files: readonly string[]; readonly says: RegExp }>
+  Record<
+    string,
+    { readonly output?: string; readonly needsLora?: boolean; readonly files: readonly string[]; readonly says: RegExp }
+  >
 > = {
   '01-generate': { output: 'a.mp4', files: ['a.mp4'], says: /a\.mp4: 32x32, 9 frames, \d+ bytes$/ },
   '02-restyle': { output: 'a.mp4', files: ['a.mp4'], says: /a\.mp4: 9 frames at 15 frames a second$/ },
@@ -40,11 +44,20 @@ const wanted: Readonly<
     files: ['a.mp4'],
     says: /a\.mp4: \d+ of 20 calls saved, (\d+\.\d|Infinity) dB from the whole clip$/,
   },
+  '13-lora': {
+    output: '',
+    needsLora: true,
+    files: ['scale-0.5.mp4', 'scale-0.mp4', 'scale-1.mp4'],
+    says: /: three clips; .*style\.safetensors changes 1 weights of tiny-bundle$/,
+  },
 };
 
 let folder: string;
+let lora: string;
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'reelspace-samples-'));
+  lora = join(folder, 'style.safetensors');
+  await writeTinyLora(lora);
 });
 after(() => rm(folder, { recursive: true }));
 
@@ -53,10 +66,14 @@ test('every sample is listed here', async () => {
   assert.deepEqual(names.sort(), Object.keys(wanted));
 });
 
-for (const [name, { output, files, says }] of Object.entries(wanted)) {
+for (const [name, { output, needsLora, files, says }] of Object.entries(wanted)) {
   test(`sample ${name}`, async () => {
     const place = await mkdtemp(join(folder, `${name}-`));
-    const arguments_ = [...(output === undefined ? [] : [join(place, output)]), tinyBundle];
+    const arguments_ = [
+      ...(output === undefined ? [] : [join(place, output)]),
+      tinyBundle,
+      ...(needsLora === true ? [lora] : []),
+    ];
     const { stdout } = await promisify(execFile)(process.execPath, [join(samples, `${name}.js`), ...arguments_], {
       cwd: root,
     });

@@ -1,15 +1,20 @@
 // --like: prompt, seed and settings of a clip that reelspace wrote.
-import type { z } from 'zod';
+import { z } from 'zod';
 import { samplingOptions } from '../diffusion/options.js';
-import { MediaError } from '../errors.js';
+import { expected, MediaError } from '../errors.js';
 import { readSettings } from '../media/metadata.js';
+import type { LoraChoice } from '../networks/model.js';
 import { checkOption, displayName, type OptionFlag } from './option-flags.js';
 
 /** What a clip's settings give to a run. */
 export interface LikeSettings {
   readonly model: string | undefined;
+  readonly loras: readonly LoraChoice[];
+  readonly loraPartial: boolean;
   readonly values: Readonly<Record<string, unknown>>;
 }
+
+const lorasSchema = z.array(z.object({ path: z.string(), scale: z.number() }));
 
 /**
  * Returns the options of a pipeline as they stand in a clip that reelspace wrote: all of them when the same pipeline made
@@ -37,5 +42,12 @@ export async function readLike(
     if (value === undefined || (found.pipeline !== pipeline && !shared.includes(option.key))) continue;
     values[option.key] = checkOption(schema, option, value, `${displayName(option)} in ${path}`);
   }
-  return { model: typeof found.model === 'string' ? found.model : undefined, values };
+  const loras = lorasSchema.safeParse(found.loras ?? []);
+  if (!loras.success) throw new MediaError(expected(`loras in ${path}`, 'files with their scales', found.loras));
+  return {
+    model: typeof found.model === 'string' ? found.model : undefined,
+    loras: loras.data,
+    loraPartial: found.loraPartial === true,
+    values,
+  };
 }

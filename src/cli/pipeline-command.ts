@@ -4,6 +4,7 @@ import type { Pipeline } from '../diffusion/pipeline.js';
 import { latentsExtension } from '../diffusion/save.js';
 import { expected, InvalidOptionError } from '../errors.js';
 import { type LikeSettings, readLike } from './like.js';
+import { parseLoras } from './lora-flag.js';
 import { displayName, type OptionFlag, optionFlags, parseOption } from './option-flags.js';
 import { assertLatentsName, assertOtherFile, outputName, stemOf } from './output-name.js';
 import { runPipeline } from './run-pipeline.js';
@@ -93,6 +94,11 @@ export function runFlags(options: readonly OptionFlag[]): Record<string, Options
     ...(isSampled(options)
       ? {
           like: { ...text, describe: 'take prompt, seed and settings from a file that reelspace wrote' },
+          lora: {
+            ...text,
+            describe: 'LoRA to merge into the weights, file.safetensors[:scale]; may be given several times',
+          },
+          'lora-partial': { type: 'boolean', describe: 'pass over what a LoRA holds for no weight of the model' },
           'save-latents': { ...text, describe: 'also keep the latents, in this .safetensors file' },
         }
       : {}),
@@ -114,7 +120,7 @@ async function run(
   const schema = pipeline.options;
   const like: LikeSettings =
     given.like === undefined
-      ? { model: undefined, values: {} }
+      ? { model: undefined, loras: [], loraPartial: false, values: {} }
       : await readLike(textOf(given, 'like'), pipeline.name, schema, options);
   const values: Record<string, unknown> = { ...like.values };
   for (const option of options) {
@@ -137,6 +143,8 @@ async function run(
     options: values,
     model: optionalText(given, 'model') ?? like.model ?? defaultModel,
     device: optionalText(given, 'device') ?? 'auto',
+    loras: given.lora === undefined ? like.loras : parseLoras(given.lora),
+    loraPartial: given['lora-partial'] === true || (given.lora === undefined && like.loraPartial),
     output,
     saveLatents,
     quiet: given.quiet === true,

@@ -8,8 +8,9 @@ import { expected, InvalidOptionError } from '../errors.js';
 import type { Clip } from '../media/clip.js';
 import { findFfmpeg } from '../media/ffmpeg.js';
 import { loadModel } from '../networks/load-model.js';
-import { type Device, devices } from '../networks/model.js';
+import { type Device, devices, type LoraChoice } from '../networks/model.js';
 import { watchInterruption } from './interruption.js';
+import { describeUnmatched } from './lora-flag.js';
 import { createProgressDisplay, type ProgressDisplay } from './progress-display.js';
 import type { RunReport } from './run-report.js';
 
@@ -19,6 +20,8 @@ export interface RunRequest {
   readonly options: Readonly<Record<string, unknown>>;
   readonly model: string;
   readonly device: string;
+  readonly loras: readonly LoraChoice[];
+  readonly loraPartial: boolean;
   readonly output: string;
   readonly saveLatents: string | undefined;
   readonly quiet: boolean;
@@ -45,11 +48,13 @@ async function makeAndSave(request: RunRequest, display: ProgressDisplay, signal
   const calls = new CallCount();
   const { warning } = await findFfmpeg();
   if (warning !== undefined) display.note(`warning: ${warning}`);
-  const model = await loadModel(request.model, { device: deviceName(request.device) });
+  const { loras, loraPartial } = request;
+  const model = await loadModel(request.model, { device: deviceName(request.device), loras, loraPartial });
   const writer = request.saveLatents === undefined ? undefined : new LatentsWriter(request.saveLatents);
   let clip: Clip | undefined;
   try {
     if (!request.quiet) display.note(`${model.name} on ${model.device.device}: ${model.device.reason}`);
+    for (const text of describeUnmatched(model.loras)) display.note(`warning: ${text}`);
     const context = { signal, clock, calls, onProgress: display.onProgress, onLatents: writer?.write.bind(writer) };
     clip = await request.pipeline.run(model, request.options, context);
     for (const text of clip.warnings) display.note(`warning: ${text}`);
@@ -69,7 +74,7 @@ async function makeAndSave(request: RunRequest, display: ProgressDisplay, signal
       peakRssBytes: process.resourceUsage().maxRSS * 1024,
       sizeBytes: written.sizeBytes,
       device: model.device.device,
-      warnings: [...(warning === undefined ? [] : [warning]), ...clip.warnings],
+      warnings: [...(warning === undefined ? [] : [warning]), ...describeUnmatched(model.loras), ...clip.warnings],
       ...(request.saveLatents === undefined ? {} : { latents: request.saveLatents }),
     };
   } catch (error) {

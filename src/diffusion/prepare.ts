@@ -62,6 +62,7 @@ export async function prepareSampling(
     },
     settings: {
       model: model.name,
+      ...describeLoras(model),
       seed,
       steps,
       guidanceScale,
@@ -90,6 +91,12 @@ function secondScale({ name, graphs }: Manifest, options: SamplingOptions): numb
   throw new InvalidOptionError(
     `Expected no guidance for a second denoiser, as model "${name}" has one denoiser, got ${options.guidanceScale2}. Leave it out.`,
   );
+}
+
+function describeLoras({ loras }: Model): Record<string, unknown> {
+  if (loras.length === 0) return {};
+  const isPartial = loras.some(({ unmatchedKeys }) => unmatchedKeys.length > 0);
+  return { loras: loras.map(({ path, scale }) => ({ path, scale })), ...(isPartial ? { loraPartial: true } : {}) };
 }
 
 function rowOf({ embeds, mask }: PromptEmbeds, row: number): PromptEmbeds {

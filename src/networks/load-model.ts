@@ -7,6 +7,7 @@ import type { GraphName } from './bundle-layout.js';
 import { predict } from './denoiser.js';
 import { resolveDevice } from './device.js';
 import { embedImages } from './image-encoder.js';
+import { type LoraPlan, planLoras } from './lora.js';
 import { isSecondDenoisers, type Manifest } from './manifest.js';
 import type {
   CallOptions,
@@ -14,6 +15,9 @@ import type {
   DenoiserCall,
   Device,
   DeviceChoice,
+  LoraChoice,
+  LoraOptions,
+  MergedLora,
   Model,
   Posterior,
   PromptEmbeds,
@@ -33,16 +37,23 @@ export interface LoadOptions {
   readonly device?: 'auto' | Device | undefined;
   /** CPU threads for one network. Default: one for each physical core. */
   readonly threads?: number | undefined;
+  /** LoRAs to merge into the weights. */
+  readonly loras?: readonly LoraChoice[] | undefined;
+  /** Whether tensors of a LoRA that stand for nothing in the model are passed over. Default false: they are an error. */
+  readonly loraPartial?: boolean | undefined;
 }
 
 /**
  * Returns the model of that name among the bundled ones, or in that folder when the text has a slash or starts with a
  * dot. Networks are opened when first needed and kept until `close`; a graph that doesn't fit the manifest shows then.
- * Throws BundleError and DeviceError.
+ * Throws BundleError and DeviceError, and for LoRAs what `setLoras` throws.
  */
-export async function loadModel(nameOrPath: string, { device = 'auto', threads }: LoadOptions = {}): Promise<Model> {
+export async function loadModel(
+  nameOrPath: string,
+  { device = 'auto', threads, loras = [], loraPartial }: LoadOptions = {},
+): Promise<Model> {
   const [bundle, choice] = await Promise.all([readBundle(nameOrPath), resolveDevice(device)]);
-  return new BundleModel(bundle, choice, threads);
+  return new BundleModel(bundle, choice, threads, await planLoras(bundle, loras, { partial: loraPartial }));
 }
 
 class BundleModel implements Model {
@@ -53,11 +64,12 @@ class BundleModel implements Model {
   readonly device: DeviceChoice;
   readonly #bundle: Bundle;
   readonly #threads: number | undefined;
+  #plan: LoraPlan;
   readonly #networks = new Map<GraphName, Promise<NetworkSession>>();
   #tokenizer: Promise<PromptTokenizer> | undefined;
   #isClosed = false;
 
-  constructor(bundle: Bundle, device: DeviceChoice, threads: number | undefined) {
+  constructor(bundle: Bundle, device: DeviceChoice, threads: number | undefined, plan: LoraPlan) {
     this.name = bundle.manifest.name;
     this.path = bundle.path;
     this.manifest = bundle.manifest;
@@ -65,6 +77,18 @@ class BundleModel implements Model {
     this.device = device;
     this.#bundle = bundle;
     this.#threads = threads;
+    this.#plan = plan;
+  }
+
+  get loras(): readonly MergedLora[] {
+    return this.#plan.loras;
+  }
+
+  async setLoras(loras: readonly LoraChoice[], options: LoraOptions = {}): Promise<void> {
+    const plan = await planLoras(this.#bundle, loras, options);
+    const changed = new Set([...this.#plan.graphs, ...plan.graphs]);
+    this.#plan = plan;
+    await this.#release(changed);
   }
 
   async encodePrompts(prompts: readonly string[], options: CallOptions = {}): Promise<PromptEmbeds> {
@@ -95,8 +119,16 @@ class BundleModel implements Model {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    const opened = await Promise.allSettled(this.#networks.values());
-    this.#networks.clear();
+    await this.#release(this.#networks.keys());
+  }
+
+  async #release(graphs: Iterable<GraphName>): Promise<void> {
+    const opening = [...graphs].flatMap((graph) => {
+      const network = this.#networks.get(graph);
+      this.#networks.delete(graph);
+      return network ?? [];
+    });
+    const opened = await Promise.allSettled(opening);
     await Promise.all(opened.map((result) => (result.status === 'fulfilled' ? result.value.release() : undefined)));
   }
 
@@ -104,7 +136,7 @@ class BundleModel implements Model {
     if (this.#isClosed) throw new NetworkError(`The model ${this.name} was closed. Load it again.`);
     const known = this.#networks.get(graph);
     if (known !== undefined) return known;
-    const opening = openGraph(this.#bundle, graph, { device: this.device.device, threads: this.#threads });
+    const opening = this.#open(graph);
     this.#networks.set(graph, opening);
     try {
       return await opening;
@@ -113,6 +145,11 @@ class BundleModel implements Model {
       this.#networks.delete(graph);
       throw error;
     }
+  }
+
+  async #open(graph: GraphName): Promise<NetworkSession> {
+    const changes = await this.#plan.read(graph);
+    return openGraph(this.#bundle, graph, { device: this.device.device, threads: this.#threads, changes });
   }
 
   async #openTokenizer(): Promise<PromptTokenizer> {

@@ -34,6 +34,14 @@ const streamingGraphSchema = z.object({
   states: z.array(stateSchema).max(512),
 });
 
+const moduleName = z.string().regex(/^(?:[\w.]|\{n\})+$/);
+
+/**
+ * Other names of a graph's modules, which LoRA files use, and the names on its weights. {n} stands for a number, and both
+ * may be the beginning of a name. Several names: the rows of their weights, one after the other, are one module there.
+ */
+const otherNamesSchema = z.record(moduleName, z.union([moduleName, z.array(moduleName).min(1)])).optional();
+
 /** What a denoiser graph may be given, beyond `latents` and `timestep`. */
 export const denoiserInputs = [
   'prompt_embeds',
@@ -97,7 +105,12 @@ export const manifestSchema = z.object({
     multiple: positiveInt.optional(),
   }),
   graphs: z.object({
-    textEncoder: z.object({ path: relativePath, maxTokens: positiveInt, padding: z.enum(['longest', 'max']) }),
+    textEncoder: z.object({
+      path: relativePath,
+      maxTokens: positiveInt,
+      padding: z.enum(['longest', 'max']),
+      otherNames: otherNamesSchema,
+    }),
     imageEncoder: z.object({ path: relativePath }).optional(),
     denoiser: z.object({
       path: relativePath,
@@ -111,6 +124,7 @@ export const manifestSchema = z.object({
       conditionFrom: z.enum(['latents', 'pixels']).optional(),
       /** Whether known frames are put back into the latents at every step (the default), or the denoiser is only told. */
       knownFrames: z.enum(['kept', 'told']).optional(),
+      otherNames: otherNamesSchema,
     }),
     /** Takes over from `denoiser` below that share of the noise schedule; its inputs are the same. */
     denoiser2: z

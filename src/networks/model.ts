@@ -66,6 +66,30 @@ export interface DecodeOptions extends VaeOptions {
   noise?: { normal(shape: readonly number[]): Tensor } | undefined;
 }
 
+/** A LoRA to be merged into the weights. */
+export interface LoraChoice {
+  /** A .safetensors file. */
+  readonly path: string;
+  /** What its changes are multiplied by; may be negative. Default 1. */
+  readonly scale?: number | undefined;
+}
+
+/** A LoRA that is merged into the weights. */
+export interface MergedLora {
+  readonly path: string;
+  readonly scale: number;
+  /** Weights that it changes. */
+  readonly weights: number;
+  /** Tensors of the file that stand for nothing in this model; there are some only where that was allowed. */
+  readonly unmatchedKeys: readonly string[];
+}
+
+/** Whether tensors of a LoRA that stand for nothing in the model are passed over. */
+export interface LoraOptions {
+  /** Default false: they are an error. */
+  readonly partial?: boolean | undefined;
+}
+
 /** A loaded bundle. */
 export interface Model {
   readonly name: string;
@@ -75,6 +99,13 @@ export interface Model {
   /** Content of scheduler/scheduler_config.json. */
   readonly schedulerConfig: Readonly<Record<string, unknown>>;
   readonly device: DeviceChoice;
+  /** The LoRAs that are merged into the weights, in order. */
+  readonly loras: readonly MergedLora[];
+  /**
+   * Replaces the LoRAs; none gives the bundle's own weights back. Networks that change are loaded again when needed, so
+   * that no run may be under way. Throws InvalidOptionError and FormatError, and leaves the LoRAs as they were then.
+   */
+  setLoras(loras: readonly LoraChoice[], options?: LoraOptions): Promise<void>;
   /** Returns embeddings of the prompts, padded to one length. */
   encodePrompts(prompts: readonly string[], options?: CallOptions): Promise<PromptEmbeds>;
   /** Returns what the denoiser is given of pictures [B, 3, H, W] in [-1, 1]: [1, B·N, D], the pictures' tokens in a row. */

@@ -1,8 +1,7 @@
 // Reads the outline of an ONNX file (weights by name and shape, nodes, outputs) without reading the weights.
 // Field numbers: onnx.proto of ONNX 1.23 (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { BundleError } from '../errors.js';
 import { sizeOf } from '../tensor/tensor.js';
+import { notOnnx, ProtoFile } from './proto-file.js';
 
 /** A weight of a graph. */
 export interface Weight {
@@ -17,10 +16,13 @@ export interface GraphOutline {
   readonly outputNames: readonly string[];
 }
 
-const modelFields = { graph: 7 } as const;
-const graphFields = { node: 1, initializer: 5, output: 12 } as const;
-const nodeFields = { name: 3, opType: 4 } as const;
-const tensorFields = { dims: 1, name: 8 } as const;
+/** Numbers of the fields that are read or written here. */
+export const modelFields = { graph: 7 } as const;
+export const graphFields = { node: 1, initializer: 5, output: 12 } as const;
+export const nodeFields = { input: 1, output: 2, name: 3, opType: 4, attribute: 5 } as const;
+export const attributeFields = { name: 1, integer: 3, type: 20 } as const;
+export const tensorFields = { dims: 1, dataType: 2, name: 8, rawData: 9, externalData: 13, dataLocation: 14 } as const;
+export const entryFields = { key: 1, value: 2 } as const;
 const valueInfoFields = { name: 1 } as const;
 
 /** Returns the outline of an ONNX file. Throws BundleError when it is no such file. Blocks for some milliseconds. */
@@ -58,121 +60,4 @@ export function readGraphOutline(path: string): GraphOutline {
 /** Returns how many numbers the weights hold together. */
 export function countParameters(outline: GraphOutline): number {
   return outline.weights.reduce((total, { shape }) => total + sizeOf(shape), 0);
-}
-
-function notOnnx(path: string): BundleError {
-  return new BundleError(`Expected ${path} to be an ONNX model, but its content is not one. Get the file again.`);
-}
-
-/** Bytes [start, end) of a file. */
-interface Range {
-  readonly start: number;
-  readonly end: number;
-}
-
-/** A field of a protobuf message: a number, or the bytes of a text or a message. */
-interface Field {
-  readonly field: number;
-  readonly number: number | undefined;
-  readonly bytes: Range | undefined;
-}
-
-// Wire format: https://protobuf.dev/programming-guides/encoding/
-const wireTypes = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const;
-const longestText = 4096;
-
-class ProtoFile {
-  readonly whole: Range;
-  readonly #path: string;
-  readonly #descriptor: number;
-  readonly #window = Buffer.alloc(1 << 16);
-  #windowStart = 0;
-  #windowEnd = 0;
-
-  constructor(path: string) {
-    this.#path = path;
-    this.#descriptor = openSync(path, 'r');
-    this.whole = { start: 0, end: fstatSync(this.#descriptor).size };
-  }
-
-  close(): void {
-    closeSync(this.#descriptor);
-  }
-
-  *fields({ start, end }: Range): Generator<Field> {
-    let at = start;
-    while (at < end) {
-      const key = this.#varint(at, end);
-      const field = Math.floor(key.value / 8);
-      const wireType = key.value % 8;
-      let next = key.next;
-      let number: number | undefined;
-      let bytes: Range | undefined;
-      if (wireType === wireTypes.varint) {
-        ({ value: number, next } = this.#varint(next, end));
-      } else if (wireType === wireTypes.bytes) {
-        const length = this.#varint(next, end);
-        bytes = { start: length.next, end: length.next + length.value };
-        next = bytes.end;
-      } else if (wireType === wireTypes.fixed64) next += 8;
-      else if (wireType === wireTypes.fixed32) next += 4;
-      else throw notOnnx(this.#path);
-      if (field === 0 || next > end) throw notOnnx(this.#path);
-      yield { field, number, bytes };
-      at = next;
-    }
-  }
-
-  *messages(range: Range, field: number): Generator<Range> {
-    for (const part of this.fields(range)) if (part.field === field && part.bytes !== undefined) yield part.bytes;
-  }
-
-  /** The last text of that field, or an empty one. */
-  text(range: Range, field: number): string {
-    let text = '';
-    for (const { start, end } of this.messages(range, field)) {
-      if (end - start > longestText) throw notOnnx(this.#path);
-      const bytes = Buffer.alloc(end - start);
-      readSync(this.#descriptor, bytes, 0, bytes.length, start);
-      text = bytes.toString('utf8');
-    }
-    return text;
-  }
-
-  /** All numbers of that field, packed or not. */
-  numbers(range: Range, field: number): number[] {
-    const numbers: number[] = [];
-    for (const part of this.fields(range)) {
-      if (part.field !== field) continue;
-      if (part.number !== undefined) numbers.push(part.number);
-      for (let at = part.bytes?.start ?? 0; at < (part.bytes?.end ?? 0); ) {
-        const { value, next } = this.#varint(at, part.bytes?.end ?? 0);
-        numbers.push(value);
-        at = next;
-      }
-    }
-    return numbers;
-  }
-
-  #varint(start: number, end: number): { value: number; next: number } {
-    let value = 0;
-    let scale = 1;
-    for (let at = start; at < end && at < start + 10; at++) {
-      const byte = this.#byte(at);
-      value += (byte & 0x7f) * scale;
-      if (byte < 0x80) return { value, next: at + 1 };
-      scale *= 128;
-    }
-    throw notOnnx(this.#path);
-  }
-
-  #byte(at: number): number {
-    if (at < this.#windowStart || at >= this.#windowEnd) {
-      this.#windowStart = at;
-      this.#windowEnd = at + readSync(this.#descriptor, this.#window, 0, this.#window.length, at);
-    }
-    const byte = this.#window[at - this.#windowStart];
-    if (byte === undefined || at >= this.#windowEnd) throw notOnnx(this.#path);
-    return byte;
-  }
 }

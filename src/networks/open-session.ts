@@ -2,6 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expected, NetworkError } from '../errors.js';
 import { sizeOf } from '../tensor/tensor.js';
+import type { WeightChange } from './change-weights.js';
 import { laneOf } from './lane.js';
 import type { Device } from './model.js';
 import type { GraphInfo, NetworkSession, NetworkStream, NetworkTensor, RunOptions, TensorInfo } from './session.js';
@@ -15,6 +16,8 @@ export interface SessionOptions {
   readonly firstPath?: string | undefined;
   /** CPU threads for one network. Default: one for each physical core. */
   readonly threads?: number | undefined;
+  /** What is added to weights; the buffers are given away. */
+  readonly changes?: readonly WeightChange[] | undefined;
 }
 
 /**
@@ -23,15 +26,23 @@ export interface SessionOptions {
  */
 export async function openSession(
   path: string,
-  { device, firstPath, threads }: SessionOptions,
+  { device, firstPath, threads, changes = [] }: SessionOptions,
 ): Promise<NetworkSession> {
   const host = joinHost(device);
   try {
-    return new WorkerSession(path, device, host, await host.call('open', { path, firstPath, device, threads }));
+    const spec = { path, firstPath, device, threads, changes };
+    return new WorkerSession(path, device, host, await host.call('open', spec, buffersOf(changes)));
   } catch (error) {
     leaveHost(device, host);
     throw error;
   }
+}
+
+function buffersOf(changes: readonly WeightChange[]): ArrayBuffer[] {
+  const arrays = changes.flatMap(({ terms }) =>
+    terms.flatMap((term) => ('values' in term ? [term.values] : [term.up, term.down])),
+  );
+  return [...new Set(arrays.map(({ buffer }) => buffer as ArrayBuffer))];
 }
 
 class WorkerSession implements NetworkSession {

@@ -1,6 +1,8 @@
 // An onnxruntime session of a model file, with the options that suit the device. Runs in the network worker.
+import { dirname } from 'node:path';
 import { env, InferenceSession, Tensor } from 'onnxruntime-node';
 import { BundleError } from '../errors.js';
+import { changeWeights } from './change-weights.js';
 import type { Device } from './model.js';
 import { readGraphOutline } from './onnx-file.js';
 import { probeModel } from './probe-model.js';
@@ -45,10 +47,13 @@ const noSpinning = { session: { intra_op: { allow_spinning: '0' } } };
 export async function createOrtSession(spec: SessionSpec): Promise<InferenceSession> {
   let session: InferenceSession;
   try {
-    session = await InferenceSession.create(spec.path, {
+    const chosen = {
       ...options(spec.device, spec.threads),
       ...(spec.device === 'webgpu' ? webgpuOptions(spec.path) : {}),
-    });
+    };
+    session = await (spec.changes.length === 0
+      ? InferenceSession.create(spec.path, chosen)
+      : InferenceSession.create(changeWeights(spec.path, spec.changes), withWeightsIn(dirname(spec.path), chosen)));
   } catch (error) {
     if (error instanceof BundleError) throw new CallError('file', error.message);
     // Whose fault it is shows when the device is given a graph that is known to be good.
@@ -108,6 +113,12 @@ function options(device: Device, threads: number | undefined): InferenceSession.
     extra: noSpinning,
     ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
   };
+}
+
+/** For a graph that is no file: where the weights lie that it refers to. */
+function withWeightsIn(folder: string, chosen: InferenceSession.SessionOptions): InferenceSession.SessionOptions {
+  const session = { ...noSpinning.session, model_external_initializers_file_folder_path: folder };
+  return { ...chosen, extra: { session } };
 }
 
 /**

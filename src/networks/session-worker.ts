@@ -54,7 +54,7 @@ const handlers: { [K in WorkerCall]: (request: WorkerCalls[K]['request']) => Pro
     const graph = await openGraph(spec, spec.path);
     let first: OpenGraph | undefined;
     try {
-      if (spec.firstPath !== undefined) first = await openGraph(spec, spec.firstPath);
+      if (spec.firstPath !== undefined) first = await openGraph({ ...spec, changes: [] }, spec.firstPath);
     } catch (error) {
       await graph.ort.release();
       throw error;

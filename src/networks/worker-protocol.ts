@@ -1,4 +1,5 @@
 // What the main thread and a network worker say to each other.
+import type { WeightChange } from './change-weights.js';
 import type { Device } from './model.js';
 import type { GraphInfo, NetworkTensor } from './session.js';
 
@@ -13,6 +14,8 @@ export interface SessionSpec {
   readonly device: Device;
   /** Threads for one network, or undefined for as many as there are physical cores. */
   readonly threads: number | undefined;
+  /** What is added to weights of the graph at `path`. */
+  readonly changes: readonly WeightChange[];
 }
 
 /** Every call of a worker: what is sent, and what comes back. */

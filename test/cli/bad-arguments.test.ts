@@ -172,3 +172,13 @@ test('a stack trace is there for who asks', async () => {
   assert.doesNotMatch(quiet.stderr, /\n\s+at /);
   assert.match(debug.stderr, /\n\s+at /);
 });
+
+test('--lora takes a safetensors file and a number', async () => {
+  for (const [text, message] of [
+    ['style.ckpt', 'Expected --lora to be file.safetensors[:scale], got "style.ckpt".'],
+    ['a.safetensors:strong', 'Expected scale of --lora a.safetensors to be a number, got "strong".'],
+    ['a.safetensors:', 'Expected scale of --lora a.safetensors to be a number, got "".'],
+  ] as const) {
+    assert.deepEqual(await failure('generate', 'x', '--lora', text), [2, `error: ${message}`]);
+  }
+});

@@ -7,6 +7,9 @@ import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import type { RunReport } from '../../src/cli/run-report.js';
 import { probe } from '../../src/media/probe.js';
+import { openSafetensors, writeSafetensors } from '../../src/tensor/safetensors.js';
+import type { Tensor } from '../../src/tensor/tensor.js';
+import { writeTinyLora } from '../networks/tiny-model.js';
 import { runCli, startCli, tinyBundle } from './run-cli.js';
 
 let folder: string;
@@ -27,6 +30,14 @@ async function report(...arguments_: string[]): Promise<RunReport> {
   assert.equal(code, 0, stderr);
   assert.equal(stdout.trim().split('\n').length, 1);
   return JSON.parse(stdout);
+}
+
+async function tensorsOf(path: string): Promise<Record<string, Tensor>> {
+  const file = await openSafetensors(path);
+  const tensors: Record<string, Tensor> = {};
+  for (const name of file.entries.keys()) tensors[name] = await file.read(name);
+  await file.close();
+  return tensors;
 }
 
 test('generate says what it made; --like makes the same bytes again, and flags go before it', async () => {
@@ -76,6 +87,29 @@ test('--cache leaves out calls, says how many, and is one of the settings', asyn
   assert.deepEqual((await report('generate', ...model, '--like', output, '-o', output)).calls, calls);
   const { stdout } = await runCli(['generate', ...model, '--like', output, '-o', output]);
   assert.match(stdout, new RegExp(`^  ${calls.saved} of 8 network calls saved`, 'm'));
+});
+
+test('--lora changes a clip, and --like remembers it', async () => {
+  const [lora, plain, changed, again, more] = ['a.safetensors', 'plain.mp4', 'changed.mp4', 'again.mp4', 'b.mp4'].map(
+    (name) => join(folder, name),
+  ) as [string, string, string, string, string];
+  await writeTinyLora(lora);
+  const asked = ['generate', 'a cat', ...small, '--frames', '5', '--seed', '3'];
+  await report(...asked, '-o', plain);
+  const made = await report(...asked, '--lora', `${lora}:-0.5`, '--lora', lora, '-o', changed);
+  assert.deepEqual(made.settings.loras, [
+    { path: lora, scale: -0.5 },
+    { path: lora, scale: 1 },
+  ]);
+  assert.notDeepEqual(await readFile(changed), await readFile(plain));
+  assert.deepEqual((await report('generate', ...model, '--like', changed, '-o', again)).settings, made.settings);
+  assert.deepEqual(await readFile(again), await readFile(changed));
+  const partial = ['--lora', lora, '--lora-partial'];
+  await writeSafetensors(lora, { ...(await tensorsOf(lora)), strange: { shape: [1], data: Float32Array.of(1) } });
+  const passed = await report(...asked, ...partial, '-o', more);
+  assert.equal(passed.settings.loraPartial, true);
+  assert.match(passed.warnings.join('\n'), /a\.safetensors: passed over strange\./);
+  assert.deepEqual((await report('generate', ...model, '--like', more, '-o', more)).settings, passed.settings);
 });
 
 test('--like of another command gives prompt and sampling, not size and length', async () => {

@@ -1,10 +1,10 @@
 // A family's bundle against what diffusers made with the pipeline that it was exported from (models/export/parity).
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { pipelines } from '../../pipelines/index.js';
-import type { Model } from '../../src/networks/model.js';
+import type { LoraChoice, Model } from '../../src/networks/model.js';
 import { readSafetensorsHeader, type SafetensorsFile } from '../../src/tensor/safetensors.js';
 import { axis, concat, type Tensor } from '../../src/tensor/tensor.js';
 import { largestDifference } from '../networks/tiny-model.js';
@@ -19,7 +19,7 @@ export interface Case {
   readonly name: string;
   /** Name of a pipeline. */
   readonly pipeline: string;
-  /** Its options; `input` is a file beside the goldens. */
+  /** Its options; `input` is a file beside the goldens, and so are those of `loras`, which are the model's. */
   readonly options: Readonly<Record<string, unknown>> & { readonly width: number; readonly height: number };
   /** x, y, width and height of what is compared of the frames; left out, all of them. */
   readonly area?: readonly [number, number, number, number];
@@ -40,9 +40,15 @@ export function familiesIn(folder: string): string[] {
     .sort();
 }
 
-export async function readCases(goldenPath: string): Promise<Case[]> {
-  const { metadata } = await readSafetensorsHeader(goldenPath);
-  return JSON.parse(metadata.cases ?? '[]') as Case[];
+/** Returns the runs of a file of goldens, the path of the bundle that makes them, and whether arrays of its VAE are there. */
+export async function readCases(goldenPath: string): Promise<{ cases: Case[]; bundle: string; hasVae: boolean }> {
+  const { metadata, entries } = await readSafetensorsHeader(goldenPath);
+  const bundle = metadata.bundle ?? basename(goldenPath, '.safetensors');
+  return {
+    cases: JSON.parse(metadata.cases ?? '[]') as Case[],
+    bundle: join(dirname(goldenPath), bundle),
+    hasVae: entries.has('vae.pixels'),
+  };
 }
 
 /** Makes the run and returns how far it is from the goldens. Throws when shapes differ. */
@@ -53,9 +59,11 @@ export async function compareRun(
   folder: string,
 ): Promise<Difference> {
   const { name, pipeline, options, area } = run;
-  const { input, ...rest } = options;
+  const { input, loras = [], ...rest } = options;
   const found = pipelines.find((candidate) => candidate.name === pipeline);
   assert.ok(found !== undefined, `no pipeline ${pipeline}`);
+  const choices = (loras as LoraChoice[]).map(({ path, scale }) => ({ path: join(folder, path), scale }));
+  await model.setLoras(choices);
   const pieces: Tensor[] = [];
   const clip = await found.run(model, typeof input === 'string' ? { ...rest, input: join(folder, input) } : rest, {
     onLatents: (latents) => void pieces.push(latents),

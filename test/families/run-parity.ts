@@ -34,10 +34,11 @@ async function printTable(): Promise<void> {
   );
   for (const family of familiesIn(folder)) {
     const goldenPath = join(folder, `${family}.safetensors`);
-    const model = await loadModel(join(folder, family), { device: 'cpu', threads: 1 });
+    const { cases, bundle } = await readCases(goldenPath);
+    const model = await loadModel(bundle, { device: 'cpu', threads: 1 });
     const golden = await openSafetensors(goldenPath);
     try {
-      for (const run of await readCases(goldenPath)) {
+      for (const run of cases) {
         const { latents, frames } = await compareRun(model, golden, run, folder);
         console.log(`| ${family} | ${run.name} | ${run.pipeline} | ${latents.toExponential(1)} | ${frames} |`);
         // Written so that a difference that is no number fails too.

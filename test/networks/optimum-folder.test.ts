@@ -17,7 +17,7 @@ import { assertClose, collect, inPieces, join } from './tiny-model.js';
 const fixtures = fileURLToPath(new URL('../../../test/fixtures/optimum/', import.meta.url));
 const folder = `${fixtures}tiny-sd`;
 const goldenPath = `${familyFixtures}tiny-sd.safetensors`;
-const cases = await readCases(goldenPath);
+const { cases } = await readCases(goldenPath);
 /** The graphs have a UNet that halves the latents once. */
 const sizeMultiple = 16;
 

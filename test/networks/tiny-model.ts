@@ -1,10 +1,12 @@
 // The tiny bundle and its goldens, and clips in pieces, for the tests of models.
 import assert from 'node:assert/strict';
+import { join as joinPath } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { loadModel } from '../../src/networks/load-model.js';
 import type { Model } from '../../src/networks/model.js';
-import { readTensor } from '../../src/tensor/safetensors.js';
-import { axis, concat, slice, type Tensor } from '../../src/tensor/tensor.js';
+import { readGraphOutline } from '../../src/networks/onnx-file.js';
+import { readTensor, writeSafetensors } from '../../src/tensor/safetensors.js';
+import { axis, concat, createTensor, sizeOf, slice, type Tensor } from '../../src/tensor/tensor.js';
 
 const fixtures = new URL('../../../test/fixtures/', import.meta.url);
 export const tinyBundlePath = fileURLToPath(new URL('tiny-bundle', fixtures));
@@ -20,6 +22,21 @@ export async function withTinyModel(body: (model: Model) => Promise<void>): Prom
   } finally {
     await model.close();
   }
+}
+
+/** Writes a LoRA that changes one matrix of the tiny bundle's denoiser. */
+export async function writeTinyLora(path: string): Promise<void> {
+  const { weights } = readGraphOutline(joinPath(tinyBundlePath, 'transformer/model.onnx'));
+  const matrix = weights.find(({ name, shape }) => name.endsWith('.weight') && shape.length === 2);
+  assert.ok(matrix !== undefined);
+  const [rows = 0, columns = 0] = matrix.shape;
+  const module = `lora_unet_${matrix.name.replace(/\.weight$/, '').replaceAll('.', '_')}`;
+  const filled = (shape: readonly number[]) => createTensor(shape, new Float32Array(sizeOf(shape)).fill(0.1));
+  await writeSafetensors(path, {
+    [`${module}.lora_down.weight`]: filled([2, columns]),
+    [`${module}.lora_up.weight`]: filled([rows, 2]),
+    [`${module}.alpha`]: { shape: [], data: Float32Array.of(20) },
+  });
 }
 
 /** Yields a clip in pieces of those lengths; the last length is repeated until the clip has ended. */

@@ -22,6 +22,33 @@ from ..tokenizer import add_tokenizer
 
 COMPONENTS = ("tokenizer", "text_encoder", "transformer", "vae", "scheduler")
 MAX_TOKENS = 512
+# How the model's authors call the modules, and how diffusers does (scripts/convert_wan_to_diffusers.py); LoRA files use either.
+OTHER_NAMES = {
+    **{
+        f"{blocks}.{{n}}.{theirs}": f"{blocks}.{{n}}.{ours}"
+        for blocks in ("blocks", "vace_blocks")
+        for theirs, ours in {
+            **{f"self_attn.{one}": f"attn1.to_{one}" for one in "qkv"},
+            "self_attn.o": "attn1.to_out.0",
+            **{f"cross_attn.{one}": f"attn2.to_{one}" for one in "qkv"},
+            "cross_attn.o": "attn2.to_out.0",
+            "cross_attn.k_img": "attn2.add_k_proj",
+            "cross_attn.v_img": "attn2.add_v_proj",
+            **{f"{theirs}.norm_{one}": f"{ours}.norm_{one}" for theirs, ours in (("self_attn", "attn1"), ("cross_attn", "attn2")) for one in "qk"},
+            "norm3": "norm2",
+            "ffn.0": "ffn.net.0.proj",
+            "ffn.2": "ffn.net.2",
+        }.items()
+    },
+    "text_embedding.0": "condition_embedder.text_embedder.linear_1",
+    "text_embedding.2": "condition_embedder.text_embedder.linear_2",
+    "time_embedding.0": "condition_embedder.time_embedder.linear_1",
+    "time_embedding.2": "condition_embedder.time_embedder.linear_2",
+    "time_projection.1": "condition_embedder.time_proj",
+    "img_emb.proj.1": "condition_embedder.image_embedder.ff.net.0.proj",
+    "img_emb.proj.3": "condition_embedder.image_embedder.ff.net.2",
+    "head.head": "proj_out",
+}  # fmt: skip
 # Frames that a causal convolution looks back.
 KEPT_FRAMES = 2
 
@@ -60,7 +87,7 @@ def export_text_to_video(folder: PipelineFolder, bundle: BundleWriter) -> dict[s
         "window": {"latentFrames": 21, "overlap": 5},
         "graphs": {
             "textEncoder": {"path": "text_encoder/model.onnx", "maxTokens": MAX_TOKENS, "padding": "max"},
-            "denoiser": {"path": "transformer/model.onnx", "inputs": ["prompt_embeds"]},
+            "denoiser": {"path": "transformer/model.onnx", "inputs": ["prompt_embeds"], "otherNames": OTHER_NAMES},
             "vaeEncoder": halves["encoder"],
             "vaeDecoder": halves["decoder"],
         },

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from ..__main__ import export_pipeline
-from . import ltx, stable_diffusion, stable_diffusion_2, stable_diffusion_inpaint, wan
+from . import lora, ltx, stable_diffusion, stable_diffusion_2, stable_diffusion_inpaint, wan
 
 FIXTURES = Path(__file__).parents[3] / "test" / "fixtures" / "families"
 FAMILIES = {
@@ -25,6 +25,7 @@ FAMILIES = {
     "tiny-sd-inpaint": stable_diffusion_inpaint,
     "tiny-wan": wan,
 }
+WITH_LORAS = ("tiny-wan",)
 
 
 def main() -> None:
@@ -42,6 +43,8 @@ def main() -> None:
             shutil.rmtree(options.out / name, ignore_errors=True)
             export_pipeline(folder, options.out / name, source="models/export/parity")
         family.write_goldens(pipeline, options.out / f"{name}.safetensors")
+        if name in WITH_LORAS:
+            lora.write_goldens(pipeline, name, options.out / f"{name}-loras.safetensors")
 
 
 if __name__ == "__main__":

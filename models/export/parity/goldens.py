@@ -35,8 +35,9 @@ class Goldens:
         """A clip [1,3,T,H,W] in [-1,1], its latents of unit variance, and what is decoded from them."""
         self.arrays |= {"vae.pixels": pixels, "vae.latents": latents.contiguous(), "vae.decoded": decoded.contiguous()}
 
-    def save(self, path: Path) -> None:
-        save_file(self.arrays, path, {"cases": json.dumps(self.cases)})
+    def save(self, path: Path, bundle: str | None = None) -> None:
+        """`bundle` is the folder beside it that runs, where that has another name."""
+        save_file(self.arrays, path, {"cases": json.dumps(self.cases), "bundle": bundle or path.stem})
 
 
 def moving_clip(frames: int, height: int, width: int) -> Tensor:

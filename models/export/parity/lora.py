@@ -1,0 +1,106 @@
+"""LoRAs for a toy pipeline, in every way in which files name their tensors, and what diffusers makes with them merged."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from diffusers import WanPipeline
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..families.wan import OTHER_NAMES
+from .goldens import Goldens
+
+RANK = 3
+RUN = {"prompt": "a red fox", "width": 32, "height": 48, "numFrames": 5, "steps": 3, "seed": 5, "guidanceScale": 3}
+
+
+def random_layers(network: nn.Module, seed: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """Both halves for every matrix and convolution: together about a third of the weight."""
+    generator = torch.Generator().manual_seed(seed)
+    layers = {}
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
+            rows, *columns = module.weight.shape
+            ones = [1] * (len(columns) - 1)
+            down = torch.randn(RANK, *columns, generator=generator) * module.weight.std()
+            up = torch.randn(rows, RANK, *ones, generator=generator) * 0.33 / RANK**0.5
+            layers[name] = (down, up)
+    return layers
+
+
+def authors_name(name: str) -> str | None:
+    """The name that the model's authors have for a module, or None."""
+    number = (*name.split("."), "")[1]
+    return next((theirs.replace("{n}", number) for theirs, ours in OTHER_NAMES.items() if name == ours.replace("{n}", number)), None)
+
+
+def write_files(transformer: nn.Module, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def save(file: str, tensors: dict[str, Tensor]) -> None:
+        save_file({key: value.contiguous() for key, value in tensors.items()}, folder / f"{file}.safetensors")
+
+    first, second = random_layers(transformer, 1), random_layers(transformer, 2)
+    def peft_keys(prefix: str, layers: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+        return {f"{prefix}{name}.lora_{half}.weight": x for name, pair in layers.items() for half, x in zip("AB", pair, strict=True)}
+
+    save("peft", peft_keys("transformer.", first))
+
+    theirs = {theirs: pair for name, pair in second.items() if (theirs := authors_name(name)) is not None}
+    original = peft_keys("diffusion_model.", theirs)
+    # Some files add to biases.
+    original["diffusion_model.blocks.1.ffn.0.diff_b"] = torch.randn(32, generator=torch.Generator().manual_seed(3)) * 0.2
+    save("original", original)
+
+    blocks = {name: pair for name, pair in theirs.items() if name.startswith("blocks.")}
+    halves = ("lora_down", "lora_up")
+
+    def with_alpha(prefix: str, write, names: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+        tensors = {}
+        for name, pair in names.items():
+            tensors |= {f"{prefix}{write(name)}.{half}.weight": x.half() for half, x in zip(halves, pair, strict=True)}
+            tensors[f"{prefix}{write(name)}.alpha"] = torch.tensor(1.5)
+        return tensors
+
+    save("original-alpha", with_alpha("diffusion_model.", str, blocks))
+    save("kohya", with_alpha("lora_unet_", lambda name: name.replace(".", "_"), blocks))
+
+
+def write_goldens(pipeline: WanPipeline, bundle: str, path: Path) -> None:
+    """Writes the LoRAs into a folder of that name, and beside it what diffusers makes with them and the bundle's pipeline."""
+    folder = path.with_suffix("")
+    write_files(pipeline.transformer, folder)
+    goldens = Goldens()
+
+    def add(name: str, *loras: tuple[str, float]) -> None:
+        asked = WanPipeline(**{**pipeline.components, "transformer": copy.deepcopy(pipeline.transformer)})
+        asked.set_progress_bar_config(disable=True)
+        for file, _ in loras:
+            asked.load_lora_weights(folder / f"{file}.safetensors", adapter_name=file)
+        if loras:
+            asked.set_adapters([file for file, _ in loras], [scale for _, scale in loras])
+            asked.fuse_lora(adapter_names=[file for file, _ in loras])
+            asked.unload_lora_weights()
+        results = [
+            asked(
+                prompt=RUN["prompt"], width=RUN["width"], height=RUN["height"], num_frames=RUN["numFrames"],
+                num_inference_steps=RUN["steps"], guidance_scale=RUN["guidanceScale"],
+                generator=torch.Generator().manual_seed(RUN["seed"]), max_sequence_length=512, output_type=kind,
+            ).frames
+            for kind in ("latent", "np")
+        ]  # fmt: skip
+        chosen = [{"path": f"{folder.name}/{file}.safetensors", "scale": scale} for file, scale in loras]
+        goldens.add_run(name, "generate", {**RUN, "loras": chosen}, results[0], results[1][0])
+
+    add("none")
+    add("zero", ("peft", 0))
+    for scale in (0.5, 1, -1):
+        add(f"peft {scale}", ("peft", scale))
+    add("original", ("original", 1))
+    add("original with alpha", ("original-alpha", 0.5))
+    add("kohya", ("kohya", 1))
+    add("two", ("peft", 0.7), ("original", -0.4))
+    goldens.save(path, bundle)
