@@ -1,9 +1,9 @@
 """A judge that has never seen a generated clip: names thing, scene, motion and style, and tells a picture from a cross-fade.
 
-    python -m eval.judge --cache CACHE --data DATA --out eval/judge.pt [--epochs 10]
+    python -m eval.judge --cache CACHE --data DATA --out eval/judge.pt [--steps 4000] [--start eval/judge.pt --rate 1e-3]
 
-Learns from clips that the renderer made (see reel_tiny/denoiser/cache.py), then names renders of combinations that are
-held out of training.
+Learns from clips that the renderer makes (CACHE gives empty scenes and real clips, see reel_tiny/denoiser/cache.py), then
+names renders of combinations that are held out of training.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -20,12 +22,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reel_tiny.denoiser.cache import ASSETS
-from reel_tiny.world.motions import MOTION_NAMES
-from reel_tiny.world.render import Spec, render
-from reel_tiny.world.sampling import sample_spec
+from reel_tiny.world.motions import MOTION_NAMES, MOTIONS
+from reel_tiny.world.render import FRAMES, Spec, paste_over, render
+from reel_tiny.world.sampling import is_held_out, sample_spec
 from reel_tiny.world.scenes import SCENE_NAMES
-from reel_tiny.world.styles import STYLE_NAMES
+from reel_tiny.world.styles import STYLE_NAMES, STYLES
 from reel_tiny.world.things import THING_NAMES
+
+T = TypeVar("T")
 
 ASPECTS: dict[str, tuple[str, ...]] = {
     "thing": ("nothing", *THING_NAMES),
@@ -37,8 +41,8 @@ WEIGHTS = Path(__file__).parent / "judge.pt"
 SEEN = (0.0, 0.25, 0.5, 0.75, 1.0)
 SIDE = 64
 IGNORED = -1
-# Stills tell of styles alone, so few of them are enough.
-STILLS = 1200
+# Shares of training clips: in a style, of the real world (which tell of styles alone), with nothing on the scene.
+STYLED, REAL, EMPTY = 0.6, 0.12, 0.05
 # Share of clips that are faded into another, to learn what a cross-fade looks like.
 FADED = 0.15
 
@@ -120,17 +124,46 @@ def is_faded(judge: Judge, frames: np.ndarray) -> np.ndarray:
     return (judge(to_input(look(frames, moments))[None])[1][0] > 0).numpy()
 
 
-def load_examples(cache: Path) -> tuple[np.ndarray, Tensor]:
-    """Frames uint8 [N, 5, 3, 64, 64] and labels int64 [N, 4] of what was rendered."""
-    seen, labels = [], []
-    for name in ("world", "real", "stills"):
-        pixels = np.load(cache / name / "pixels.npy", mmap_mode="r")
-        rows = json.loads((cache / name / "rows.json").read_text())
-        for row, entry in enumerate(rows if name != "stills" else rows[:STILLS]):
-            seen.append(look(pixels[row]))
-            spec = None if entry["spec"] is None else Spec(**entry["spec"])
-            labels.append(labels_of(spec, entry.get("style", "none")))
-    return np.stack(seen), torch.tensor(labels)
+class Examples:
+    """New clips without end: things pasted anew over the cache's empty scenes, and real ones, in new styles. None is held out."""
+
+    def __init__(self, cache: Path, assets: str, seed: int) -> None:
+        self.assets, self.rng = assets, np.random.default_rng(seed)
+        self.world = np.load(cache / "world/pixels.npy", mmap_mode="r")
+        rows = json.loads((cache / "world/rows.json").read_text())
+        self.empty = [(row, entry["spec"]["scene"]) for row, entry in enumerate(rows) if entry["spec"]["thing"] is None and entry["source"] == row]
+        self.real = np.load(cache / "real/pixels.npy", mmap_mode="r")
+        self.sources = [row for row, entry in enumerate(json.loads((cache / "real/rows.json").read_text())) if entry["source"] == row]
+
+    def _pick(self, options: Sequence[T]) -> T:
+        return options[int(self.rng.integers(len(options)))]
+
+    def _move(self, scene: str, style: str) -> Spec:
+        while True:
+            spec = Spec(self._pick(THING_NAMES), scene, self._pick(MOTION_NAMES), style, 0)
+            if not is_held_out(spec):
+                return spec
+
+    def clip(self, moments: tuple[float, ...]) -> tuple[np.ndarray, list[int]]:
+        """What `look` shows of a clip at `moments`, and its labels."""
+        frames = [round(moment * (FRAMES - 1)) for moment in moments]
+        style = self._pick(STYLE_NAMES[1:]) if self.rng.random() < STYLED else "none"
+        if self.rng.random() < REAL:
+            shown, spec = self.real[self._pick(self.sources)][frames], None
+        else:
+            row, scene = self._pick(self.empty)
+            spec = Spec(None, scene, "still", style, 0)
+            if self.rng.random() > EMPTY:
+                spec = self._move(scene, style)
+            shown = self.world[row][frames]
+            if spec.thing is not None:
+                shown = paste_over(shown, spec.thing, MOTIONS[spec.motion](self.rng), self.assets, moments)
+        return look(np.stack([STYLES[style](frame) for frame in shown]), moments=tuple(np.linspace(0, 1, len(frames)))), labels_of(spec, style)
+
+    def batch(self, size: int, moments: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+        """Frames [size, T, 3, 64, 64] in [-1, 1] and labels int64 [size, 4]."""
+        seen, labels = zip(*(self.clip(moments) for _ in range(size)), strict=True)
+        return to_input(np.stack(seen)), torch.tensor(labels)
 
 
 def fade_some(x: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -152,22 +185,15 @@ def roughen(x: Tensor, generator: torch.Generator) -> Tensor:
     return x * (0.85 + 0.3 * torch.rand(shape, generator=generator))
 
 
-def train(cache: Path, epochs: int, size: int = 64) -> Judge:
-    seen, labels = load_examples(cache)
-    judge, generator, start = Judge().to(memory_format=torch.channels_last), torch.Generator().manual_seed(0), time.time()
-    optimizer = torch.optim.AdamW(judge.parameters(), lr=1e-3, weight_decay=0.02)
-    steps = epochs * (len(seen) // size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.15)
-    order = torch.empty(0, dtype=torch.int64)
+def train(judge: Judge, examples: Examples, steps: int, rate: float, size: int = 64) -> None:
+    judge.train().requires_grad_(True).to(memory_format=torch.channels_last)
+    generator, start = torch.Generator().manual_seed(0), time.time()
+    optimizer = torch.optim.AdamW(judge.parameters(), lr=rate, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
     for step in range(1, steps + 1):
-        if len(order) < size:
-            order = torch.randperm(len(seen), generator=generator)
-        rows, order = order[:size], order[size:]
-        frames = seen[rows.numpy()]
-        if step % 2:
-            # Two frames tell as much of what a clip shows, at less than half the cost.
-            frames = frames[:, torch.randperm(len(SEEN), generator=generator)[:2].numpy()]
-        x, told, faded = fade_some(to_input(frames), labels[rows], generator)
+        # Two frames, at any moments, tell as much of what a clip shows at less than half the cost.
+        moments = SEEN if step % 3 == 0 else tuple(examples.rng.uniform(0, 1, 2))
+        x, told, faded = fade_some(*examples.batch(size, moments), generator)
         with torch.autocast("cpu", torch.bfloat16):
             answers, fading = judge(roughen(x, generator))
         loss = F.binary_cross_entropy_with_logits(fading, faded[:, None].float().expand_as(fading))
@@ -180,7 +206,7 @@ def train(cache: Path, epochs: int, size: int = 64) -> Judge:
         schedule.step()
         if step % 50 == 0:
             print(f"step {step} of {steps} loss {loss.item():.3f} {time.time() - start:.0f} s", flush=True)
-    return judge.eval()
+    judge.eval().requires_grad_(False)
 
 
 def check(judge: Judge, assets: str, count: int) -> dict[str, float]:
@@ -200,17 +226,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("cache", "data", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--start", type=Path, help="a judge to go on from")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(1)
-    judge = train(options.cache, options.epochs)
+    judge = Judge() if options.start is None else load_judge(options.start)
+    assets = str(options.data / ASSETS)
+    train(judge, Examples(options.cache, assets, options.seed), options.steps, options.rate)
     state = {name: value.half() if value.is_floating_point() else value for name, value in judge.state_dict().items()}
     torch.save({"names": {name: list(names) for name, names in ASPECTS.items()}, "judge": state}, options.out)
     with torch.no_grad():
-        shares = check(load_judge(options.out), str(options.data / ASSETS), 500)
+        shares = check(load_judge(options.out), assets, 500)
     print("right of 500 renders of held-out combinations: " + ", ".join(f"{name} {share:.3f}" for name, share in shares.items()))
 
 

@@ -1,15 +1,18 @@
 """What the evaluation measures with. Run from models/: python -m pytest tests/test_eval.py"""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from eval.clips import motion_steps, psnr, read_folder, ssim, write_clip, write_picture
 from eval.edits import RESTYLES, edge_correlation, flicker
-from eval.judge import ASPECTS, IGNORED, SEEN, Judge, fade_some, labels_of, load_judge, look, meant
+from eval.judge import ASPECTS, IGNORED, SEEN, Examples, Judge, fade_some, labels_of, load_judge, look, meant
 from eval.prompts import held_out_specs, said_otherwise, spread, vocabulary
 from eval.row import Number, share
 from reel_tiny.data.sources import read_video
@@ -17,6 +20,7 @@ from reel_tiny.world.captions import plain_caption
 from reel_tiny.world.render import Spec, render
 from reel_tiny.world.sampling import is_held_out
 from reel_tiny.world.styles import STYLE_NAMES
+from reel_tiny.world.things import THINGS, sprite
 
 torch.set_num_threads(1)
 
@@ -114,3 +118,23 @@ def test_a_judge_of_another_world_is_refused(tmp_path: Path) -> None:
     torch.save({"names": {name: ["dodo"] for name in ASPECTS}, "judge": Judge().state_dict()}, tmp_path / "judge.pt")
     with pytest.raises(ValueError, match="Train it again"):
         load_judge(tmp_path / "judge.pt")
+
+
+def test_training_examples_are_new_and_none_is_held_out(clip: np.ndarray, tmp_path: Path) -> None:
+    """Of a cache of two empty scenes and one real clip; emoji are stood in for by one coloured square."""
+    for name, rows in (("world", [{"spec": asdict(Spec(None, scene, "still", "none", 0)), "source": row} for row, scene in enumerate(("rain", "city"))]), ("real", [{"source": 0}])):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "pixels.npy", np.stack([clip] * len(rows)))
+        (tmp_path / name / "rows.json").write_text(json.dumps(rows))
+    for thing in THINGS:
+        Image.new("RGBA", (32, 32), (255, 0, 0, 255)).save(tmp_path / f"{thing.code_point}.webp")
+    sprite.cache_clear()
+    examples = Examples(tmp_path, str(tmp_path), 0)
+    x, labels = examples.batch(200, (0.2, 0.9))
+    sprite.cache_clear()
+    assert x.shape == (200, 2, 3, 64, 64) and -1 <= x.min() < x.max() <= 1
+    names = [[options[k] for options, k in zip(ASPECTS.values(), row, strict=True)] for row in labels.tolist() if row[0] != IGNORED]
+    specs = [Spec(None if thing == "nothing" else thing, scene, motion, style, 0) for thing, scene, motion, style in names]
+    assert 120 < len(specs) < 195 and not any(is_held_out(spec) for spec in specs)
+    assert {spec.scene for spec in specs} == {"rain", "city"} and len({spec.thing for spec in specs}) > 60
+    assert {spec.style for spec in specs} == set(STYLE_NAMES)

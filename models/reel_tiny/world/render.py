@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -41,8 +42,13 @@ def _paste(frame: np.ndarray, picture: np.ndarray, pose: tuple[float, float, flo
     matrix = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), -degrees, scale)
     matrix[:, 2] += np.array([x * SIZE - 0.5, y * SIZE - 0.5]) - (side - 1) / 2
     layer = cv2.warpAffine(source, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
-    mixed = frame * (1.0 - layer[..., 3:]) + layer[..., :3] * 255.0
-    return np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+    # Outside this square, turned as it may be, nothing of the picture is left to mix in.
+    reach = 0.71 * size * SIZE + 2
+    near = tuple(slice(max(0, int(at * SIZE - reach)), max(0, int(at * SIZE + reach) + 1)) for at in (y, x))
+    mixed = frame[near] * (1.0 - layer[near][..., 3:]) + layer[near][..., :3] * 255.0
+    pasted = frame.copy()
+    pasted[near] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+    return pasted
 
 
 def extent(path: Path) -> tuple[float, float, float, float]:
@@ -63,10 +69,11 @@ def layout(spec: Spec) -> tuple[Frame, Path]:
     return SCENES[spec.scene](rng), MOTIONS[spec.motion](rng)
 
 
-def paste_over(backdrop: np.ndarray, thing: str, path: Path, assets: str) -> np.ndarray:
-    """`backdrop` uint8 [T, 128, 128, 3] with the thing moving over it."""
+def paste_over(backdrop: np.ndarray, thing: str, path: Path, assets: str, moments: Sequence[float] | None = None) -> np.ndarray:
+    """`backdrop` uint8 [T, 128, 128, 3] with the thing moving over it; `moments`: when each frame is, as a share of a clip."""
     picture = sprite(assets, thing)
-    return np.stack([_paste(image, picture, path(index / (FRAMES - 1))) for index, image in enumerate(backdrop)])
+    times = [index / (FRAMES - 1) for index in range(len(backdrop))] if moments is None else moments
+    return np.stack([_paste(image, picture, path(time)) for image, time in zip(backdrop, times, strict=True)])
 
 
 def render(spec: Spec, assets: str, frames: int = FRAMES) -> np.ndarray:
