@@ -87,5 +87,12 @@ function blendEmbeds(from: PromptEmbeds, to: PromptEmbeds, amount: number): Prom
   if (amount === 0) return from;
   if (amount === 1) return to;
   const mask = from.mask.data.map((value, index) => Math.max(value, to.mask.data[index] as number));
-  return { embeds: lerp(from.embeds, to.embeds, amount), mask: { data: mask, shape: from.mask.shape }, truncated: [] };
+  const pooled =
+    from.pooled === undefined || to.pooled === undefined ? undefined : lerp(from.pooled, to.pooled, amount);
+  return {
+    embeds: lerp(from.embeds, to.embeds, amount),
+    mask: { data: mask, shape: from.mask.shape },
+    pooled,
+    truncated: [],
+  };
 }

@@ -4,6 +4,7 @@ import { InvalidOptionError } from '../errors.js';
 import type { Manifest } from '../networks/manifest.js';
 import type { Model, PromptEmbeds } from '../networks/model.js';
 import { createScheduler, withScheduler } from '../schedulers/create-scheduler.js';
+import { axis, createTensor, slice } from '../tensor/tensor.js';
 import type { SamplingOptions } from './options.js';
 import type { RunContext } from './progress.js';
 import { RunNoise } from './run-noise.js';
@@ -24,10 +25,12 @@ export async function prepareSampling(
   prompts: readonly { readonly text: string; readonly weights?: Float32Array | undefined }[],
   context: RunContext,
 ): Promise<Prepared> {
-  const { defaults } = model.manifest;
+  const { defaults, graphs } = model.manifest;
   const negativePrompt = options.negativePrompt ?? defaults.negativePrompt;
   const steps = options.steps ?? defaults.steps;
   const guidanceScale = options.guidanceScale ?? defaults.guidanceScale;
+  const isTold = graphs.denoiser.inputs.includes('guidance');
+  const isZero = options.negativePrompt === undefined && graphs.textEncoder.unaskedNegative === 'zeros';
   const scale2 = secondScale(model.manifest, options);
   const seed = options.seed ?? randomInt(2 ** 32);
   const strength = options.strength ?? 1;
@@ -47,14 +50,16 @@ export async function prepareSampling(
       steps,
       strength,
       guidance: {
-        scale: guidanceScale,
+        // A model that is told the scale needs no second pass.
+        scale: isTold ? 1 : guidanceScale,
         scale2,
         rescale: options.guidanceRescale,
         start: options.guidanceStart,
         end: options.guidanceEnd,
       },
+      toldGuidance: isTold ? guidanceScale : undefined,
       prompts: timed,
-      negative: rowOf(embeds, prompts.length),
+      negative: isZero ? zeroed(rowOf(embeds, prompts.length)) : rowOf(embeds, prompts.length),
       windows: options.windows,
       cache: options.cache,
       frameRate: options.frameRate,
@@ -70,15 +75,19 @@ export async function prepareSampling(
       guidanceRescale: options.guidanceRescale,
       guidanceStart: options.guidanceStart,
       guidanceEnd: options.guidanceEnd,
-      negativePrompt,
+      // To ask for it by --like would be to ask for its embeddings.
+      ...(isZero ? {} : { negativePrompt }),
       windows: options.windows,
       cache: options.cache,
       ...(options.scheduler === undefined ? {} : { scheduler: options.scheduler }),
     },
-    warnings: embeds.truncated.map(
-      ({ prompt, cut }) =>
-        `The prompt "${prompt.slice(0, 40)}…" is longer than the model reads; it left out "${cut.slice(0, 80)}".`,
-    ),
+    warnings: [
+      ...embeds.truncated.map(
+        ({ prompt, cut }) =>
+          `The prompt "${prompt.slice(0, 40)}…" is longer than the model reads; it left out "${cut.slice(0, 80)}".`,
+      ),
+      ...(isTold && options.negativePrompt !== undefined ? ['This model makes no use of a negative prompt.'] : []),
+    ],
   };
 }
 
@@ -99,12 +108,20 @@ function describeLoras({ loras }: Model): Record<string, unknown> {
   return { loras: loras.map(({ path, scale }) => ({ path, scale })), ...(isPartial ? { loraPartial: true } : {}) };
 }
 
-function rowOf({ embeds, mask }: PromptEmbeds, row: number): PromptEmbeds {
-  const [, tokens = 0, width = 0] = embeds.shape;
-  const size = tokens * width;
+function rowOf({ embeds, mask, pooled }: PromptEmbeds, row: number): PromptEmbeds {
   return {
-    embeds: { data: embeds.data.subarray(row * size, (row + 1) * size), shape: [1, tokens, width] },
-    mask: { data: mask.data.subarray(row * tokens, (row + 1) * tokens), shape: [1, tokens] },
+    embeds: slice(embeds, axis.batch, row, row + 1),
+    mask: slice(mask, axis.batch, row, row + 1),
+    pooled: pooled === undefined ? undefined : slice(pooled, axis.batch, row, row + 1),
     truncated: [],
+  };
+}
+
+function zeroed(prompt: PromptEmbeds): PromptEmbeds {
+  const { embeds, pooled } = prompt;
+  return {
+    ...prompt,
+    embeds: createTensor(embeds.shape),
+    pooled: pooled === undefined ? undefined : createTensor(pooled.shape),
   };
 }

@@ -11,7 +11,7 @@ import { axis, lengthOf, sizeOf, slice, type Tensor } from '../tensor/tensor.js'
 import { buildCondition, type Condition, constrainTo, keepFrames, tell } from './conditions.js';
 import { denoise, type Predict } from './denoise.js';
 import { type Guidance, guide, isGuided } from './guidance.js';
-import { drawLatents } from './posterior.js';
+import { drawLatents, sourceNoise } from './posterior.js';
 import type { RunContext } from './progress.js';
 import type { RunNoise } from './run-noise.js';
 import { gather, type SourcePiece, sourceWindows } from './source-windows.js';
@@ -34,6 +34,8 @@ export interface Sampling {
   /** Below 1, the run starts from the source noised to that share of the schedule. */
   readonly strength: number;
   readonly guidance: Guidance;
+  /** The scale that a model is told as a number, where it takes one. */
+  readonly toldGuidance?: number | undefined;
   readonly prompts: readonly TimedPrompt[];
   readonly negative: PromptEmbeds;
   /** 'stream' makes one window after the other and holds one; 'joint' blends all windows at every step. */
@@ -101,9 +103,10 @@ export async function* sampleFromSource(
       // As in diffusers, nothing is drawn for a source that is not looked at.
       const latents = fromNoise && greyed !== undefined ? piece.latents : drawLatents(manifest, piece, random);
       const start = { source: fromNoise ? undefined : latents, follow: follows ? latents : undefined };
-      if (keep === undefined) return start;
-      if (greyed === undefined) return { ...start, known: { latents, mask: keep } };
-      const noise = random.normal(latents.shape);
+      const isByFrame = manifest.latent.temporalCompression === 1;
+      const noise = isByFrame || greyed !== undefined ? sourceNoise(manifest, latents.shape, random) : undefined;
+      if (keep === undefined) return { ...start, noise };
+      if (greyed === undefined) return { ...start, noise, known: { latents, mask: keep } };
       return { ...start, noise, told: tell(manifest, drawLatents(manifest, greyed, random), keep) };
     };
   if (sampling.windows === 'joint') {
@@ -237,7 +240,11 @@ function createPredict(
     const { known, told, follow, imageEmbeds } = stretch;
     const condition = buildCondition(model.manifest, sliceStart({ known, told, follow }, window));
     const predict = (prompt: PromptEmbeds) =>
-      run(model, { latents, timestep, prompt, imageEmbeds, frameRate, ...condition }, context);
+      run(
+        model,
+        { latents, timestep, prompt, guidance: sampling.toldGuidance, imageEmbeds, frameRate, ...condition },
+        context,
+      );
     const conditional = await blendPrompts(sampling.prompts, stretch.start + window.start, latents, predict);
     const isSecond = isSecondDenoisers(model.manifest, timestep);
     const guidance = isSecond ? { ...asked, scale: asked.scale2 ?? asked.scale } : asked;

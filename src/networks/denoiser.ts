@@ -17,7 +17,7 @@ export async function predict(
   options: CallOptions,
 ): Promise<Tensor> {
   const { latent, graphs } = manifest;
-  const { latents, timestep, prompt, imageEmbeds, frameRate, conditionLatents, conditionMask } = call;
+  const { latents, timestep, prompt, guidance, imageEmbeds, frameRate, conditionLatents, conditionMask } = call;
   if (!Number.isFinite(timestep)) throw new InvalidOptionError(expected('timestep', 'a finite number', timestep));
   const { inputs } = graphs.denoiser;
   if (inputs.includes('frame_rate') && !(frameRate !== undefined && frameRate > 0)) {
@@ -25,10 +25,11 @@ export async function predict(
   }
   const volume = latents.shape.slice(axis.time);
   const tokens = prompt.embeds.shape[1] ?? 0;
-  const widthOf = (input: string) => session.inputs.find(({ name }) => name === input)?.shape[2];
+  const widthOf = (input: string) => session.inputs.find(({ name }) => name === input)?.shape.at(-1);
   const parts: Part[] = [
     { input: 'latents', name: 'latents', tensor: latents, row: [latent.channels, ...volume] },
     { input: 'prompt_embeds', name: 'prompt embeds', tensor: prompt.embeds, row: [tokens, widthOf('prompt_embeds')] },
+    { input: 'pooled_embeds', name: 'pooled embeds', tensor: prompt.pooled, row: [widthOf('pooled_embeds')] },
     { input: 'prompt_mask', name: 'prompt mask', tensor: prompt.mask, row: [tokens] },
     {
       input: 'image_embeds',
@@ -52,17 +53,24 @@ export async function predict(
   if (imageEmbeds === undefined && inputs.includes('image_embeds')) {
     throw new InvalidOptionError(expected('image embeds', 'given, as this model starts from a picture', 'none'));
   }
+  if (prompt.pooled === undefined && inputs.includes('pooled_embeds')) {
+    throw new InvalidOptionError(expected('pooled embeds', 'given with the prompt', 'none'));
+  }
+  if (guidance === undefined && inputs.includes('guidance')) {
+    throw new InvalidOptionError(expected('guidance', 'given, as this model takes it as a number', 'none'));
+  }
   if (volume.length !== 3) throw new InvalidOptionError(expected('latents', '[B, C, t, h, w]', [...latents.shape]));
   for (const part of parts) assertRow(part);
   const batch = commonBatch(parts);
   const feeds: Record<string, NetworkTensor> = {
     timestep: feed(session, 'timestep', filled([batch], timestep)),
   };
+  if (inputs.includes('guidance')) feeds.guidance = feed(session, 'guidance', filled([batch], guidance as number));
   if (inputs.includes('frame_rate'))
     feeds.frame_rate = feed(session, 'frame_rate', filled([batch], frameRate as number));
   for (const { input, name, tensor, row } of parts) {
     const isTaken = input === 'latents' || inputs.some((taken) => taken === input);
-    const isPrompt = input === 'prompt_embeds' || input === 'prompt_mask';
+    const isPrompt = input === 'prompt_embeds' || input === 'pooled_embeds' || input === 'prompt_mask';
     if (isTaken) feeds[input] = feed(session, input, repeated(tensor, batch, row as readonly number[]));
     else if (!isPrompt && tensor !== undefined) {
       throw new InvalidOptionError(`This model takes no ${name}. Use a model whose tasks include what you want to do.`);

@@ -46,6 +46,8 @@ const otherNamesSchema = z.record(moduleName, z.union([moduleName, z.array(modul
 export const denoiserInputs = [
   'prompt_embeds',
   'prompt_mask',
+  'pooled_embeds',
+  'guidance',
   'image_embeds',
   'frame_rate',
   'condition_latents',
@@ -110,6 +112,8 @@ export const manifestSchema = z.object({
       maxTokens: positiveInt,
       padding: z.enum(['longest', 'max']),
       otherNames: otherNamesSchema,
+      /** What stands for a negative prompt that nobody asked for. Default: the embeddings of `defaults.negativePrompt`. */
+      unaskedNegative: z.literal('zeros').optional(),
     }),
     imageEncoder: z.object({ path: relativePath }).optional(),
     denoiser: z.object({

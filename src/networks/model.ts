@@ -18,6 +18,8 @@ export interface PromptEmbeds {
   readonly embeds: Tensor;
   /** [B, L], 1 for a token and 0 for padding. */
   readonly mask: Tensor;
+  /** [B, P], each prompt as a whole, where the denoiser takes that. */
+  readonly pooled?: Tensor | undefined;
   /** Prompts that were longer than the text encoder reads, with what was cut off. */
   readonly truncated: readonly { readonly prompt: string; readonly cut: string }[];
 }
@@ -36,6 +38,8 @@ export interface DenoiserCall {
   /** A number of the schedule's timesteps. */
   readonly timestep: number;
   readonly prompt: PromptEmbeds;
+  /** How strongly the prompt is followed, where the model takes that as a number. */
+  readonly guidance?: number | undefined;
   /** Frames a second of the clip; a model that asks for it must be given it. */
   readonly frameRate?: number | undefined;
   /** [B, N, D]: what `encodeImages` gives, where the model takes pictures that way. */

@@ -65,7 +65,9 @@ function signature(manifest: Manifest, graph: GraphName): Signature {
   const pixels = wanted('pixels', [any, 3, any, any, any]);
   if (graph === 'textEncoder') {
     const ids = ['input_ids', 'attention_mask'].map((name) => wanted(name, [any, any], ['int64']));
-    return { inputs: ids, outputs: [wanted('prompt_embeds', [any, any, any])] };
+    const embeds = wanted('prompt_embeds', [any, any, any]);
+    const pooled = graphs.denoiser.inputs.includes('pooled_embeds') ? [wanted('pooled_embeds', [any, any])] : [];
+    return { inputs: ids, outputs: [embeds, ...pooled] };
   }
   if (graph === 'imageEncoder') {
     return {
@@ -78,6 +80,8 @@ function signature(manifest: Manifest, graph: GraphName): Signature {
     const optional = {
       prompt_embeds: wanted('prompt_embeds', [any, any, any]),
       prompt_mask: wanted('prompt_mask', [any, any], ['int64', 'float32']),
+      pooled_embeds: wanted('pooled_embeds', [any, any]),
+      guidance: wanted('guidance', [any]),
       image_embeds: wanted('image_embeds', [any, any, any]),
       frame_rate: wanted('frame_rate', [any]),
       condition_latents: { ...latents, name: 'condition_latents' },

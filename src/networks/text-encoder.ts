@@ -25,7 +25,7 @@ export async function embedPrompts(
     ids.set(promptIds.map(BigInt), row * length);
     mask.data.fill(1, row * length, row * length + promptIds.length);
   }
-  const { prompt_embeds: embeds } = await session.run(
+  const { prompt_embeds: embeds, pooled_embeds: pooled } = await session.run(
     {
       input_ids: { type: 'int64', data: ids, shape },
       attention_mask: { type: 'int64', data: BigInt64Array.from(mask.data, BigInt), shape },
@@ -38,7 +38,11 @@ export async function embedPrompts(
       expected(`prompt_embeds of ${path}`, `[${prompts.length}, ${length}, width]`, [...(embeds?.shape ?? [])]),
     );
   }
+  if (pooled !== undefined && (pooled.type !== 'float32' || pooled.shape[0] !== prompts.length)) {
+    throw new NetworkError(expected(`pooled_embeds of ${path}`, `[${prompts.length}, width]`, [...pooled.shape]));
+  }
   return {
+    pooled,
     embeds: { data: embeds.data, shape: embeds.shape },
     mask,
     truncated: tokenized.flatMap(({ prompt, cut }) => (cut === undefined ? [] : [{ prompt, cut }])),

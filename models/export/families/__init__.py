@@ -7,7 +7,7 @@ from typing import Any
 
 from ..bundle import BundleWriter
 from ..pipeline_folder import PipelineFolder
-from . import ltx, stable_diffusion, wan
+from . import ltx, stable_diffusion, stable_diffusion_xl, wan
 
 # By the class in model_index.json: writes graphs and tokenizer, and returns what the manifest says of this model.
 EXPORTERS: dict[str, Callable[[PipelineFolder, BundleWriter], dict[str, Any]]] = {
@@ -16,5 +16,8 @@ EXPORTERS: dict[str, Callable[[PipelineFolder, BundleWriter], dict[str, Any]]] =
     "StableDiffusionPipeline": stable_diffusion.export,
     "StableDiffusionImg2ImgPipeline": stable_diffusion.export,
     "StableDiffusionInpaintPipeline": stable_diffusion.export,
+    "StableDiffusionXLPipeline": stable_diffusion_xl.export,
+    "StableDiffusionXLImg2ImgPipeline": stable_diffusion_xl.export,
+    "StableDiffusionXLInpaintPipeline": stable_diffusion_xl.export,
     "WanPipeline": wan.export_text_to_video,
 }

@@ -6,11 +6,13 @@ pixels have a time axis of length 1.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import CLIPTextModel
 
 from ..bundle import BundleWriter
@@ -32,37 +34,57 @@ def export(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]:
     max_tokens = text_encoder.config.max_position_embeddings
     bundle.add_graph("text_encoder/model.onnx", text_encoder_graph(text_encoder))
     del text_encoder
+    described = add_pictures(folder, bundle)
+    described["graphs"]["textEncoder"] = {"path": "text_encoder/model.onnx", "maxTokens": max_tokens, "padding": "max"}
+    return described
+
+
+def export_distilled(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]:
+    """Pictures in a few steps, by a UNet that is told how strongly the prompt is to be followed."""
+    described = export(folder, bundle)
+    described["summary"] = "Latent consistency model: pictures from a prompt in a few steps."
+    described["defaults"] |= {"steps": 4, "guidanceScale": 8.5}
+    return described
+
+
+def add_pictures(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]:
+    """Writes VAE and UNet, and returns what the manifest says of all but the text encoder."""
+    vae = folder.load("vae", AutoencoderKL)
+    vae_channels = vae.config.latent_channels
+    scale = add_vae(bundle, vae)
+    del vae
     unet = folder.load("unet", UNet2DConditionModel)
-    channels = unet.config.out_channels
-    sees_picture = unet.config.in_channels == 2 * channels + 1
-    if unet.config.in_channels != channels and not sees_picture:
+    config = unet.config
+    channels = config.out_channels
+    sees_picture = config.in_channels == 2 * channels + 1
+    if config.in_channels != channels and not sees_picture:
         raise ExportError(
             f"Expected the UNet of {folder.path} to take {channels} channels of latents, or with a mask and the latents of a masked "
-            f"picture {2 * channels + 1}, got {unet.config.in_channels}."
+            f"picture {2 * channels + 1}, got {config.in_channels}."
         )
-    side = unet.config.sample_size
-    bundle.add_graph("unet/model.onnx", denoiser_graph(unet))
-    del unet
-    vae = folder.load("vae", AutoencoderKL)
-    if vae.config.latent_channels != channels:
-        raise ExportError(f"Expected the VAE of {folder.path} to have {channels} channels, got {vae.config.latent_channels}.")
-    scale = add_vae(bundle, vae)
-    denoiser: dict[str, Any] = {"path": "unet/model.onnx", "inputs": ["prompt_embeds"]}
+    if config.addition_embed_type not in (None, "text_time") or config.class_embed_type is not None:
+        raise ExportError(f"Expected the UNet of {folder.path} to take text and a picture's size at most.")
+    if vae_channels != channels:
+        raise ExportError(f"Expected the VAE of {folder.path} to have {channels} channels, got {vae_channels}.")
+    graph = denoiser_graph(unet, scale)
+    inputs = [name for name in graph.inputs if name not in ("latents", "timestep")]
+    bundle.add_graph("unet/model.onnx", graph)
+    del unet, graph
+    denoiser: dict[str, Any] = {"path": "unet/model.onnx", "inputs": inputs}
     if sees_picture:
-        denoiser["inputs"] += ["condition_latents", "condition_mask"]
         denoiser |= {"conditionMask": ["keep"], "conditionFrom": "pixels", "knownFrames": "told"}
+    side = config.sample_size * scale
     return {
         "summary": "Stable Diffusion: a part of a picture made anew by a prompt." if sees_picture
         else "Stable Diffusion: pictures from a prompt.",
         "tasks": ["inpaint"] if sees_picture else ["text", "restyle", "inpaint"],
         "latent": {"channels": channels, "temporalCompression": 1, "spatialCompression": scale, "sizeMultiple": scale},
         "defaults": {
-            "width": side * scale, "height": side * scale, "numFrames": 1, "frameRate": FRAME_RATE, "steps": 50,
-            "guidanceScale": 7.5, "negativePrompt": "", "strength": 0.8,
+            "width": side, "height": side, "numFrames": 1, "frameRate": FRAME_RATE, "steps": 50, "guidanceScale": 7.5,
+            "negativePrompt": "", "strength": 0.8,
         },
         "window": {"latentFrames": 1, "overlap": 0},
         "graphs": {
-            "textEncoder": {"path": "text_encoder/model.onnx", "maxTokens": max_tokens, "padding": "max"},
             "denoiser": denoiser,
             "vaeEncoder": {"path": "vae_encoder/model.onnx", "latentFrames": 1, "states": []},
             "vaeDecoder": {"path": "vae_decoder/model.onnx", "latentFrames": 1, "states": []},
@@ -94,46 +116,69 @@ def token_examples(model: CLIPTextModel) -> tuple[tuple[Tensor, ...], ...]:
     return example(2, longest), example(1, longest), example(3, longest // 2)
 
 
-def denoiser_graph(model: UNet2DConditionModel) -> Graph:
-    channels = model.config.out_channels
-    has_condition = model.config.in_channels != channels
+def denoiser_graph(model: UNet2DConditionModel, scale: int) -> Graph:
+    """`scale` is how many pixels a latent position stands for."""
+    config = model.config
+    channels = config.out_channels
+    shown = ["condition_latents", "condition_mask"] if config.in_channels != channels else []
+    added = ["pooled_embeds"] if config.addition_embed_type == "text_time" else []
+    names = [*added, *(["guidance"] if config.time_cond_proj_dim else []), *shown]
 
     class Denoiser(type(model)):
         """The prediction for one picture. `condition_mask` is 1 where the picture is kept."""
 
-        def predict(self, latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
-            return super().forward(latents.squeeze(2), timestep, prompt_embeds, return_dict=False)[0].unsqueeze(2)
+        def forward(self, latents: Tensor, timestep: Tensor, prompt_embeds: Tensor, *others: Tensor) -> Tensor:
+            given = dict(zip(names, others, strict=True))
+            sample = latents
+            if shown:
+                sample = torch.cat([latents, 1 - given["condition_mask"], given["condition_latents"]], dim=1)
+            guidance = embed_guidance(given["guidance"], config.time_cond_proj_dim) if "guidance" in given else None
+            size = {"text_embeds": given["pooled_embeds"], "time_ids": picture_size(latents, scale)} if added else None
+            prediction = super().forward(
+                sample.squeeze(2), timestep, prompt_embeds, timestep_cond=guidance, added_cond_kwargs=size, return_dict=False
+            )
+            return prediction[0].unsqueeze(2)
 
-    class Plain(Denoiser):
-        def forward(self, latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
-            return self.predict(latents, timestep, prompt_embeds)
-
-    class Conditioned(Denoiser):
-        def forward(
-            self, latents: Tensor, timestep: Tensor, prompt_embeds: Tensor, condition_latents: Tensor, condition_mask: Tensor
-        ) -> Tensor:
-            return self.predict(torch.cat([latents, 1 - condition_mask, condition_latents], dim=1), timestep, prompt_embeds)
-
-    model.__class__ = Conditioned if has_condition else Plain
+    model.__class__ = Denoiser
 
     def example(batch: int, height: int, width: int, tokens: int) -> tuple[Tensor, ...]:
         generator = torch.Generator().manual_seed(height * width)
         shape = (batch, channels, 1, height, width)
-        given = [
-            torch.randn(shape, generator=generator),
-            torch.linspace(900, 100, batch),
-            torch.randn(batch, tokens, model.config.cross_attention_dim, generator=generator),
-        ]
-        if has_condition:
-            given += [torch.randn(shape, generator=generator), (torch.randn(batch, 1, *shape[2:], generator=generator) > 0).float()]
-        return tuple(given)
+        given = {
+            "pooled_embeds": torch.randn(batch, pooled_width(model), generator=generator) if added else None,
+            "guidance": torch.linspace(2, 8, batch),
+            "condition_latents": torch.randn(shape, generator=generator),
+            "condition_mask": (torch.randn(batch, 1, *shape[2:], generator=generator) > 0).float(),
+        }
+        embeds = torch.randn(batch, tokens, config.cross_attention_dim, generator=generator)
+        return (torch.randn(shape, generator=generator), torch.linspace(900, 100, batch), embeds, *(given[name] for name in names))
 
     free = {"latents": (3, 4), "timestep": (), "prompt_embeds": (1,)}
-    if has_condition:
-        free |= {"condition_latents": (3, 4), "condition_mask": (3, 4)}
+    free |= {name: (3, 4) if name in shown else () for name in names}
     # Traced at a size that does not halve evenly all the way down: its graph then joins levels of any size.
-    odd = 2 ** len(model.config.block_out_channels) + 1
+    odd = 2 ** len(config.block_out_channels) + 1
     return Graph(model, free, ("prediction",), (example(2, odd, odd + 2, 7), example(1, 16, 8, 77), example(1, 6, 16, 3)))
+
+
+def embed_guidance(scale: Tensor, width: int) -> Tensor:
+    """What a distilled model reads the scale [B] from, [B, width] (arXiv 2310.04378, section 4.1)."""
+    half = width // 2
+    frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * -(math.log(10000.0) / (half - 1)))
+    angles = (scale - 1)[:, None] * 1000.0 * frequencies[None]
+    return F.pad(torch.cat([torch.sin(angles), torch.cos(angles)], dim=1), (0, width % 2))
+
+
+def picture_size(latents: Tensor, scale: int) -> Tensor:
+    """The picture's size in pixels as it was and as it is to be, and where it was cropped: all of it, [B, 6]."""
+    height = torch.ones_like(latents[:, 0, 0, :, 0]).sum(dim=1) * scale
+    width = torch.ones_like(latents[:, 0, 0, 0, :]).sum(dim=1) * scale
+    start = torch.zeros_like(height)
+    return torch.stack([height, width, start, start, height, width], dim=1)
+
+
+def pooled_width(model: UNet2DConditionModel) -> int:
+    """Numbers that the UNet reads beside those of `picture_size`."""
+    return model.add_embedding.linear_1.in_features - 6 * model.config.addition_time_embed_dim
 
 
 class VaeHalf(nn.Module):

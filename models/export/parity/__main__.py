@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from ..__main__ import export_pipeline
-from . import lora, ltx, stable_diffusion, stable_diffusion_2, stable_diffusion_inpaint, wan
+from . import lora, ltx, stable_diffusion, stable_diffusion_2, stable_diffusion_inpaint, stable_diffusion_xl, wan
 
 FIXTURES = Path(__file__).parents[3] / "test" / "fixtures" / "families"
 FAMILIES = {
@@ -23,6 +23,7 @@ FAMILIES = {
     "tiny-sd": stable_diffusion,
     "tiny-sd2": stable_diffusion_2,
     "tiny-sd-inpaint": stable_diffusion_inpaint,
+    "tiny-sdxl": stable_diffusion_xl,
     "tiny-wan": wan,
 }
 WITH_LORAS = ("tiny-wan",)
