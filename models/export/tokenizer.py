@@ -18,7 +18,7 @@ def add_tokenizer(bundle: BundleWriter, folder: PipelineFolder, component: str =
     try:
         loaded = AutoTokenizer.from_pretrained(place)
         tokenizer = Tokenizer.from_str(loaded.backend_tokenizer.to_str())
-    except (OSError, ValueError, AttributeError) as cause:
+    except (OSError, ValueError, AttributeError, ImportError) as cause:
         raise ExportError(f"Expected {place} to hold a tokenizer with its vocabulary, but: {cause}") from cause
     if loaded.pad_token is None:
         raise ExportError(f"Expected {place} to name a padding token, but it has none.")
