@@ -1,8 +1,8 @@
-"""Writes test/fixtures/optimum: the toy pipeline of export.parity.stable_diffusion as optimum exports it.
+"""Writes test/fixtures/optimum: the toy pipelines tiny-sd and tiny-sdxl of export.parity as optimum exports them.
 
-    python goldens/make_optimum.py FOLDER      (from models/)
+    python goldens/make_optimum.py FOLDER ...      (from models/)
 
-FOLDER is what save_pipeline of export/parity/stable_diffusion.py wrote. Needs a Python of its own: optimum-onnx 0.1.0 wants
+Each FOLDER is what save_pipeline of its module wrote, and has the toy's name. Needs a Python of its own: optimum-onnx 0.1.0 wants
 transformers below 4.58, which reads the tokenizer from older files (they are what optimum then writes) and has other names for
 some parameters.
 """
@@ -37,7 +37,9 @@ def write_older_tokenizer(folder: Path) -> None:
 
 def write_older_names(path: Path) -> None:
     """Parameters of a text encoder as transformers before 5 names them."""
-    save_file({f"text_model.{name}": value for name, value in load_file(path).items()}, path, {"format": "pt"})
+    prefix = "text_model."
+    named = {name if name.startswith((prefix, "text_projection.")) else prefix + name: value for name, value in load_file(path).items()}
+    save_file(named, path, {"format": "pt"})
 
 
 def write_older_encoder(source: Path, path: Path) -> None:
@@ -52,21 +54,26 @@ def write_older_encoder(source: Path, path: Path) -> None:
 
 
 def main(pipeline: Path) -> None:
-    torch.set_num_threads(1)
-    shutil.rmtree(OUT, ignore_errors=True)
+    out = OUT / pipeline.name
+    shutil.rmtree(out, ignore_errors=True)
     with tempfile.TemporaryDirectory() as scratch:
-        source = Path(scratch) / "tiny-sd"
+        source = Path(scratch) / pipeline.name
         shutil.copytree(pipeline, source)
-        write_older_tokenizer(source / "tokenizer")
-        write_older_names(source / "text_encoder" / "model.safetensors")
-        main_export(str(source), output=str(OUT / "tiny-sd"), task="text-to-image", do_validation=False, no_post_process=True)
-    for path in (OUT / "tiny-sd").rglob("*.json"):
+        for tokenizer in source.glob("tokenizer*"):
+            write_older_tokenizer(tokenizer)
+        for weights in source.glob("text_encoder*/model.safetensors"):
+            write_older_names(weights)
+        main_export(str(source), output=str(out), task="text-to-image", do_validation=False, no_post_process=True)
+    for path in out.rglob("*.json"):
         content = json.loads(path.read_text(encoding="utf-8"))
         # They name folders of the machine that they were made on.
         if "_name_or_path" in content:
-            path.write_text(json.dumps(content | {"_name_or_path": "tiny-sd"}, indent=2) + "\n", encoding="utf-8")
-    write_older_encoder(OUT / "tiny-sd" / "vae_encoder" / "model.onnx", OUT / "older-encoder.onnx")
+            path.write_text(json.dumps(content | {"_name_or_path": pipeline.name}, indent=2) + "\n", encoding="utf-8")
+    if pipeline.name == "tiny-sd":
+        write_older_encoder(out / "vae_encoder" / "model.onnx", OUT / "older-encoder.onnx")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    torch.set_num_threads(1)
+    for folder in sys.argv[1:]:
+        main(Path(folder))

@@ -9,7 +9,7 @@ import { BundleError, expected } from '../errors.js';
 import { bundleFiles, graphFiles, graphNames } from './bundle-layout.js';
 import { type BundleFile, type Manifest, manifestFormatVersion, manifestSchema } from './manifest.js';
 import { manifestProblem } from './manifest-rules.js';
-import { type OptimumScaling, optimumFiles, readOptimumFolder } from './optimum-folder.js';
+import { type OptimumLayout, optimumFiles, readOptimumFolder } from './optimum-folder.js';
 
 /** A folder of a model whose manifest is in order and whose files are all there. */
 export interface Bundle {
@@ -18,8 +18,8 @@ export interface Bundle {
   readonly manifest: Manifest;
   /** Content of scheduler/scheduler_config.json. */
   readonly schedulerConfig: Readonly<Record<string, unknown>>;
-  /** How the graphs' tensors are scaled, where they are optimum's and not a bundle's. */
-  readonly optimum?: OptimumScaling | undefined;
+  /** How the graphs' tensors are laid out, where they are optimum's and not a bundle's. */
+  readonly optimum?: OptimumLayout | undefined;
 }
 
 /** A bundle that comes with reelspace. */
@@ -63,8 +63,8 @@ async function readExported(path: string): Promise<Bundle> {
     json: (file: string) => readBundleJson(path, file),
     sizeBytes: async (file: string) => (await statInside(path, file)).size,
   };
-  const { manifest, scaling } = await readOptimumFolder(path, read);
-  return { path, manifest, schedulerConfig: await read.json(bundleFiles.schedulerConfig), optimum: scaling };
+  const { manifest, layout } = await readOptimumFolder(path, read);
+  return { path, manifest, schedulerConfig: await read.json(bundleFiles.schedulerConfig), optimum: layout };
 }
 
 /** Returns once every file of a bundle has been hashed. Throws BundleError that names all whose SHA-256 is another. */

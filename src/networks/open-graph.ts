@@ -6,6 +6,7 @@ import { type GraphName, graphFiles, graphPath } from './bundle-layout.js';
 import { conditionMaskLength, type Manifest, type StreamingGraph } from './manifest.js';
 import { openSession, type SessionOptions } from './open-session.js';
 import { translateOptimum } from './optimum-graphs.js';
+import { joinTextEncoders } from './optimum-text.js';
 import type { GraphInfo, NetworkSession, TensorInfo } from './session.js';
 import { deviationOutput, noiseInput } from './vae-stream.js';
 import { isStateName, stateInput, stateOutput } from './worker-protocol.js';
@@ -27,7 +28,7 @@ export async function openGraph(bundle: Bundle, graph: GraphName, options: Sessi
     openSession(path, { ...options, firstPath }),
   ]);
   if (opened.status === 'rejected') throw verified.status === 'rejected' ? verified.reason : opened.reason;
-  const session = bundle.optimum === undefined ? opened.value : translateOptimum(opened.value, graph, bundle.optimum);
+  const session = await translated(bundle, graph, opened.value, options);
   const wanted = signature(manifest, graph);
   let problem = misfit(manifest, path, wanted, session);
   if (firstPath !== undefined && session.first !== undefined) {
@@ -37,6 +38,24 @@ export async function openGraph(bundle: Bundle, graph: GraphName, options: Sessi
   await session.release();
   if (verified.status === 'rejected') throw verified.reason;
   throw new BundleError(`${problem}. Export the bundle again.`);
+}
+
+/** Returns the session with the inputs and outputs that a bundle's graph has. */
+async function translated(
+  { path, optimum }: Bundle,
+  graph: GraphName,
+  session: NetworkSession,
+  options: SessionOptions,
+): Promise<NetworkSession> {
+  if (optimum === undefined) return session;
+  const { secondTextEncoder: second } = optimum;
+  if (graph !== 'textEncoder' || second === undefined) return translateOptimum(session, graph, optimum);
+  try {
+    return joinTextEncoders(session, await openSession(join(path, second.path), options), second);
+  } catch (error) {
+    await session.release();
+    throw error;
+  }
 }
 
 /** A tensor that a graph must have: an axis is a length, or undefined where any will do. */

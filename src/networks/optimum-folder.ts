@@ -1,17 +1,21 @@
 // Reads a folder of pictures' networks as optimum exports them from diffusers: no manifest, so one is made of its configs.
 import { readdir } from 'node:fs/promises';
 import { basename, join, posix } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { BundleError, expected } from '../errors.js';
 import { bundleFiles } from './bundle-layout.js';
 import { type BundleFile, type Manifest, manifestFormatVersion } from './manifest.js';
+import type { SecondTextEncoder } from './optimum-text.js';
+import { readPadId } from './tokenizer-files.js';
 
 /** What the manifest of an optimum folder has no field for, and its graphs' inputs and outputs need. */
-export interface OptimumScaling {
+export interface OptimumLayout {
   /** What the VAE's latents are multiplied by to be of unit variance. */
   readonly scalingFactor: number;
   /** Pixels a latent position, in height and in width. */
   readonly spatialCompression: number;
+  readonly secondTextEncoder?: SecondTextEncoder | undefined;
 }
 
 /** How a folder's files are read; what fails throws BundleError. */
@@ -26,12 +30,15 @@ export interface FolderReader {
 export const optimumFiles = { index: 'model_index.json', denoiser: 'unet/model.onnx' } as const;
 
 const textEncoderPath = 'text_encoder/model.onnx';
+const secondTextEncoderPath = 'text_encoder_2/model.onnx';
 const encoderPath = 'vae_encoder/model.onnx';
 const decoderPath = 'vae_decoder/model.onnx';
 
 /** Components whose graphs have no place in a run. */
 const leftOut: readonly string[] = ['safety_checker', 'feature_extractor'];
 const components: readonly string[] = ['scheduler', 'text_encoder', 'tokenizer', 'unet', 'vae'];
+/** Where a pipeline has a second text encoder. */
+const secondComponents: readonly string[] = ['text_encoder_2', 'tokenizer_2'];
 
 const positiveInt = z.int().min(1);
 const unetSchema = z.object({
@@ -39,6 +46,8 @@ const unetSchema = z.object({
   out_channels: positiveInt,
   sample_size: positiveInt,
   block_out_channels: z.array(positiveInt).min(1),
+  addition_embed_type: z.literal('text_time').nullish(),
+  time_cond_proj_dim: z.null().optional(),
 });
 const vaeSchema = z.object({
   scaling_factor: z.number().positive(),
@@ -48,19 +57,21 @@ const vaeSchema = z.object({
   latents_mean: z.null().optional(),
   latents_std: z.null().optional(),
 });
-const textEncoderSchema = z.object({ max_position_embeddings: positiveInt });
+const textEncoderSchema = z.object({ max_position_embeddings: positiveInt, num_hidden_layers: positiveInt });
 
 /** What diffusers' pipelines of pictures do unless they are told otherwise. */
 const defaults = { steps: 50, guidanceScale: 7.5, strength: 0.8, negativePrompt: '' };
+/** The same for those with two text encoders. */
+const doubleDefaults = { ...defaults, guidanceScale: 5 };
 const frameRate = 8;
 
 /** Returns the manifest that stands for a folder, and how its latents are scaled. Throws BundleError. */
 export async function readOptimumFolder(
   folder: string,
   read: FolderReader,
-): Promise<{ manifest: Manifest; scaling: OptimumScaling }> {
+): Promise<{ manifest: Manifest; layout: OptimumLayout }> {
   const index = await read.json(optimumFiles.index);
-  assertComponents(folder, index);
+  const isDouble = assertComponents(folder, index);
   const config = async <T>(path: string, schema: z.ZodType<T>): Promise<T> => {
     const result = schema.safeParse(await read.json(path));
     if (result.success) return result.data;
@@ -73,6 +84,20 @@ export async function readOptimumFolder(
   const unet = await config('unet/config.json', unetSchema);
   const vae = await config('vae_decoder/config.json', vaeSchema);
   const textEncoder = await config('text_encoder/config.json', textEncoderSchema);
+  const secondTextEncoder = isDouble
+    ? {
+        path: secondTextEncoderPath,
+        padId: await secondPadding(folder, read),
+        embedsOutputs: [
+          beforeLast(textEncoder),
+          beforeLast(await config('text_encoder_2/config.json', textEncoderSchema)),
+        ] as const,
+      }
+    : undefined;
+  if (isDouble !== (unet.addition_embed_type === 'text_time')) {
+    const rule = isDouble ? 'that takes pooled text' : 'that takes no pooled text';
+    throw new BundleError(expected('unet/config.json', `of a network ${rule}`, unet.addition_embed_type ?? 'none'));
+  }
   const channels = vae.latent_channels;
   const seesPicture = unet.in_channels === 2 * channels + 1;
   if (unet.out_channels !== channels || (unet.in_channels !== channels && !seesPicture)) {
@@ -96,30 +121,60 @@ export async function readOptimumFolder(
       // The graphs halve and double the latents without looking at what is left over.
       sizeMultiple: spatialCompression * 2 ** (unet.block_out_channels.length - 1),
     },
-    defaults: { ...defaults, width: side, height: side, numFrames: 1, frameRate },
+    defaults: { ...(isDouble ? doubleDefaults : defaults), width: side, height: side, numFrames: 1, frameRate },
     window: { latentFrames: 1, overlap: 0 },
     graphs: {
-      textEncoder: { path: textEncoderPath, maxTokens: textEncoder.max_position_embeddings, padding: 'max' },
+      textEncoder: {
+        path: textEncoderPath,
+        maxTokens: textEncoder.max_position_embeddings,
+        padding: 'max',
+        unaskedNegative: index.force_zeros_for_empty_prompt === true ? 'zeros' : undefined,
+      },
       denoiser: {
         path: optimumFiles.denoiser,
-        inputs: seesPicture ? ['prompt_embeds', 'condition_latents', 'condition_mask'] : ['prompt_embeds'],
+        inputs: [
+          'prompt_embeds',
+          ...(isDouble ? (['pooled_embeds'] as const) : []),
+          ...(seesPicture ? (['condition_latents', 'condition_mask'] as const) : []),
+        ],
         ...(seesPicture ? { conditionMask: ['keep'], conditionFrom: 'pixels', knownFrames: 'told' } : {}),
       },
       vaeEncoder: { path: encoderPath, ...half },
       vaeDecoder: { path: decoderPath, ...half },
     },
-    files: await listFiles(folder, read),
+    files: await listFiles(folder, isDouble, read),
   };
-  return { manifest, scaling: { scalingFactor: vae.scaling_factor, spatialCompression } };
+  return { manifest, layout: { scalingFactor: vae.scaling_factor, spatialCompression, secondTextEncoder } };
 }
 
-function assertComponents(folder: string, index: Readonly<Record<string, unknown>>): void {
+/** Returns the output of a text encoder that its layer before the last is. */
+function beforeLast({ num_hidden_layers: layers }: z.infer<typeof textEncoderSchema>): string {
+  return `hidden_states.${layers - 1}`;
+}
+
+/** Returns the token that fills the second encoder's prompts up. Throws unless both read text alike otherwise. */
+async function secondPadding(folder: string, read: FolderReader): Promise<number> {
+  const [first, second] = await Promise.all(
+    ['tokenizer', 'tokenizer_2'].map((tokenizer) => read.json(`${tokenizer}/vocab.json`)),
+  );
+  if (!isDeepStrictEqual(first, second)) {
+    throw new BundleError(
+      `Expected tokenizer and tokenizer_2 of ${folder} to have one vocabulary, got two. Export the pipeline with models/export.`,
+    );
+  }
+  return readPadId(await read.json('tokenizer_2/special_tokens_map.json'), second ?? {});
+}
+
+/** Returns whether there is a second text encoder. */
+function assertComponents(folder: string, index: Readonly<Record<string, unknown>>): boolean {
   const present = Object.entries(index)
     .filter(([, entry]) => Array.isArray(entry) && typeof entry[1] === 'string')
     .map(([name]) => name);
-  const missing = components.filter((name) => !present.includes(name));
-  const extra = present.filter((name) => !components.includes(name) && !leftOut.includes(name));
-  if (missing.length === 0 && extra.length === 0) return;
+  const isDouble = secondComponents.some((name) => present.includes(name));
+  const wanted = isDouble ? [...components, ...secondComponents] : components;
+  const missing = wanted.filter((name) => !present.includes(name));
+  const extra = present.filter((name) => !wanted.includes(name) && !leftOut.includes(name));
+  if (missing.length === 0 && extra.length === 0) return isDouble;
   const problem = missing.length > 0 ? `it lacks ${missing.join(', ')}` : `it has ${extra.join(', ')} too`;
   throw new BundleError(
     `Expected ${join(folder, optimumFiles.index)} to list ${components.join(', ')}, but ${problem}. ` +
@@ -128,11 +183,16 @@ function assertComponents(folder: string, index: Readonly<Record<string, unknown
 }
 
 /** Returns every file of the folders that a run reads. */
-async function listFiles(folder: string, read: FolderReader): Promise<BundleFile[]> {
+async function listFiles(folder: string, isDouble: boolean, read: FolderReader): Promise<BundleFile[]> {
   const files: BundleFile[] = [];
-  const graphs = [textEncoderPath, optimumFiles.denoiser, encoderPath, decoderPath];
+  const second = isDouble ? [secondTextEncoderPath] : [];
+  const graphs = [textEncoderPath, ...second, optimumFiles.denoiser, encoderPath, decoderPath];
   const needed = [bundleFiles.schedulerConfig, ...graphs];
-  for (const part of ['tokenizer', ...needed.map((path) => posix.dirname(path))]) {
+  for (const part of [
+    'tokenizer',
+    ...(isDouble ? ['tokenizer_2'] : []),
+    ...needed.map((path) => posix.dirname(path)),
+  ]) {
     const names = await readdir(join(folder, part)).catch(() => {
       throw new BundleError(`The folder ${folder} lacks ${part}. Export the pipeline again.`);
     });

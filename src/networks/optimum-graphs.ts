@@ -2,7 +2,7 @@
 // of unit variance.
 import { NetworkError } from '../errors.js';
 import type { GraphName } from './bundle-layout.js';
-import type { OptimumScaling } from './optimum-folder.js';
+import type { OptimumLayout } from './optimum-folder.js';
 import type { GraphInfo, NetworkSession, NetworkStream, NetworkTensor, RunOptions, TensorInfo } from './session.js';
 
 type Tensors = Readonly<Record<string, NetworkTensor>>;
@@ -14,8 +14,8 @@ interface Translation extends GraphInfo {
 }
 
 /** Returns a session that takes and gives what a bundle's graph does. What the graph has beyond that is left as it is, for who checks. */
-export function translateOptimum(session: NetworkSession, graph: GraphName, scaling: OptimumScaling): NetworkSession {
-  const translation = translationOf(session, graph, scaling);
+export function translateOptimum(session: NetworkSession, graph: GraphName, layout: OptimumLayout): NetworkSession {
+  const translation = translationOf(session, graph, layout);
   const run = async (feeds: Tensors, options?: RunOptions) =>
     translation.results(await session.run(translation.feeds(feeds), options));
   return {
@@ -28,10 +28,10 @@ export function translateOptimum(session: NetworkSession, graph: GraphName, scal
   };
 }
 
-function translationOf(session: GraphInfo, graph: GraphName, scaling: OptimumScaling): Translation {
+function translationOf(session: GraphInfo, graph: GraphName, layout: OptimumLayout): Translation {
   if (graph === 'textEncoder') return textEncoder(session);
-  if (graph === 'denoiser') return denoiser(session);
-  return graph === 'vaeEncoder' ? vaeEncoder(session, scaling) : vaeDecoder(session, scaling);
+  if (graph === 'denoiser') return denoiser(session, layout);
+  return graph === 'vaeEncoder' ? vaeEncoder(session, layout) : vaeDecoder(session, layout);
 }
 
 /** Padding is read as text: these encoders have no mask. */
@@ -47,11 +47,12 @@ function textEncoder({ inputs, outputs }: GraphInfo): Translation {
   };
 }
 
-function denoiser({ inputs, outputs }: GraphInfo): Translation {
+function denoiser({ inputs, outputs }: GraphInfo, { spatialCompression }: OptimumLayout): Translation {
   const timestep = inputs.find(({ name }) => name === 'timestep');
   const channels = inputs.find(({ name }) => name === 'sample')?.shape[1];
   const predicted = outputs.find(({ name }) => name === 'out_sample')?.shape[1];
   const isShown = typeof channels === 'number' && typeof predicted === 'number' && channels > predicted;
+  const takesSize = inputs.some(({ name }) => name === 'time_ids');
   const latents = (info: TensorInfo): TensorInfo =>
     asClip({ ...info, name: 'latents', shape: info.shape.with(1, predicted ?? 'channels') });
   const shown: TensorInfo[] = inputs
@@ -62,11 +63,15 @@ function denoiser({ inputs, outputs }: GraphInfo): Translation {
     ]);
   return {
     inputs: [
-      ...renamed(inputs, {
-        sample: latents,
-        timestep: (info) => ({ ...info, shape: ['batch'] }),
-        encoder_hidden_states: (info) => ({ ...info, name: 'prompt_embeds' }),
-      }),
+      ...renamed(
+        inputs.filter(({ name }) => name !== 'time_ids'),
+        {
+          sample: latents,
+          text_embeds: (info) => ({ ...info, name: 'pooled_embeds' }),
+          timestep: (info) => ({ ...info, shape: ['batch'] }),
+          encoder_hidden_states: (info) => ({ ...info, name: 'prompt_embeds' }),
+        },
+      ),
       ...shown,
     ],
     outputs: renamed(outputs, { out_sample: (info) => asClip({ ...info, name: 'prediction' }) }),
@@ -85,17 +90,27 @@ function denoiser({ inputs, outputs }: GraphInfo): Translation {
         sample: asPicture(sample),
         timestep: scalar as NetworkTensor,
         encoder_hidden_states: taken(feeds.prompt_embeds),
+        ...(takesSize
+          ? { text_embeds: taken(feeds.pooled_embeds), time_ids: pictureSize(sample.shape, spatialCompression) }
+          : {}),
       };
     },
     results: ({ out_sample }) => ({ prediction: pictureAsClip(floats(out_sample)) }),
   };
 }
 
+/** Returns the picture's size as it was and as it is to be, and where it was cropped: all of it, [B, 6]. */
+function pictureSize([batch = 1, , , height = 0, width = 0]: readonly number[], scale: number): NetworkTensor {
+  const row = [height * scale, width * scale, 0, 0, height * scale, width * scale];
+  const data = Float32Array.from({ length: batch * row.length }, (_, at) => row[at % row.length] as number);
+  return { type: 'float32', data, shape: [batch, row.length] };
+}
+
 /** Bounds of the logarithm of the variance, as in diffusers' DiagonalGaussianDistribution. */
 const lowestLogarithm = -30;
 const highestLogarithm = 20;
 
-function vaeEncoder({ inputs, outputs }: GraphInfo, { scalingFactor }: OptimumScaling): Translation {
+function vaeEncoder({ inputs, outputs }: GraphInfo, { scalingFactor }: OptimumLayout): Translation {
   const halved = (info: TensorInfo): TensorInfo => {
     const [, channels] = info.shape;
     return asClip({ ...info, shape: info.shape.with(1, typeof channels === 'number' ? channels / 2 : 'channels') });
@@ -123,7 +138,7 @@ function vaeEncoder({ inputs, outputs }: GraphInfo, { scalingFactor }: OptimumSc
   };
 }
 
-function vaeDecoder({ inputs, outputs }: GraphInfo, { scalingFactor }: OptimumScaling): Translation {
+function vaeDecoder({ inputs, outputs }: GraphInfo, { scalingFactor }: OptimumLayout): Translation {
   return {
     inputs: renamed(inputs, { latent_sample: (info) => asClip({ ...info, name: 'latents' }) }),
     outputs: renamed(outputs, { sample: (info) => asClip({ ...info, name: 'pixels' }) }),

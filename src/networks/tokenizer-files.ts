@@ -110,6 +110,17 @@ function bytePairTokenizer(
   };
 }
 
+/** Returns the id of the token that fills prompts up, from special_tokens_map.json and vocab.json. Throws BundleError. */
+export function readPadId(
+  special: Readonly<Record<string, unknown>>,
+  vocab: Readonly<Record<string, unknown>>,
+): number {
+  const token = tokenOf(special.pad_token);
+  const id = token === undefined ? undefined : vocab[token];
+  if (typeof id === 'number') return id;
+  throw new BundleError(`Expected special_tokens_map.json to name a pad_token of vocab.json, got ${token ?? 'none'}.`);
+}
+
 function tokenOf(token: unknown): string | undefined {
   const content = typeof token === 'object' && token !== null ? (token as { content?: unknown }).content : token;
   return typeof content === 'string' ? content : undefined;

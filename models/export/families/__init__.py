@@ -13,6 +13,8 @@ from . import cogvideox, ltx, stable_diffusion, stable_diffusion_xl, wan
 EXPORTERS: dict[str, Callable[[PipelineFolder, BundleWriter], dict[str, Any]]] = {
     "CogVideoXPipeline": cogvideox.export_text_to_video,
     "LTXPipeline": ltx.export_text_to_video,
+    "LatentConsistencyModelPipeline": stable_diffusion.export_distilled,
+    "LatentConsistencyModelImg2ImgPipeline": stable_diffusion.export_distilled,
     # These three share one layout; what the UNet takes tells what it is for.
     "StableDiffusionPipeline": stable_diffusion.export,
     "StableDiffusionImg2ImgPipeline": stable_diffusion.export,

@@ -155,9 +155,10 @@ def denoiser_graph(model: UNet2DConditionModel, scale: int) -> Graph:
 
     free = {"latents": (3, 4), "timestep": (), "prompt_embeds": (1,)}
     free |= {name: (3, 4) if name in shown else () for name in names}
-    # Traced at a size that does not halve evenly all the way down: its graph then joins levels of any size.
+    # Traced at a size that does not halve evenly all the way down: its graph then joins levels of any size. No two lengths
+    # are the same, as the tracer would take them for one.
     odd = 2 ** len(config.block_out_channels) + 1
-    return Graph(model, free, ("prediction",), (example(2, odd, odd + 2, 7), example(1, 16, 8, 77), example(1, 6, 16, 3)))
+    return Graph(model, free, ("prediction",), (example(2, odd, odd + 2, 11), example(1, 16, 8, 77), example(1, 6, 16, 3)))
 
 
 def embed_guidance(scale: Tensor, width: int) -> Tensor:

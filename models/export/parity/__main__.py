@@ -15,10 +15,20 @@ from pathlib import Path
 import torch
 
 from ..__main__ import export_pipeline
-from . import lora, ltx, stable_diffusion, stable_diffusion_2, stable_diffusion_inpaint, stable_diffusion_xl, wan
+from . import (
+    latent_consistency,
+    lora,
+    ltx,
+    stable_diffusion,
+    stable_diffusion_2,
+    stable_diffusion_inpaint,
+    stable_diffusion_xl,
+    wan,
+)
 
 FIXTURES = Path(__file__).parents[3] / "test" / "fixtures" / "families"
 FAMILIES = {
+    "tiny-lcm": latent_consistency,
     "tiny-ltx": ltx,
     "tiny-sd": stable_diffusion,
     "tiny-sd2": stable_diffusion_2,
