@@ -12,13 +12,14 @@ from PIL import Image
 
 from eval.clips import motion_steps, psnr, read_folder, ssim, write_clip, write_picture
 from eval.edits import RESTYLES, edge_correlation, flicker
-from eval.judge import ASPECTS, IGNORED, SEEN, Examples, Judge, fade_some, labels_of, load_judge, look, meant
+from eval.judge import ASPECTS, IGNORED, SEEN, Examples, Judge, fade_some, labels_of, load_judge, look, meant, name_clips
 from eval.prompts import held_out_specs, said_otherwise, spread, vocabulary
 from eval.row import Number, share
 from reel_tiny.data.sources import read_video
 from reel_tiny.world.captions import plain_caption
 from reel_tiny.world.render import Spec, render
 from reel_tiny.world.sampling import is_held_out
+from reel_tiny.world.scenes import SCENE_NAMES
 from reel_tiny.world.styles import STYLE_NAMES
 from reel_tiny.world.things import THINGS, sprite
 
@@ -118,6 +119,14 @@ def test_a_judge_of_another_world_is_refused(tmp_path: Path) -> None:
     torch.save({"names": {name: ["dodo"] for name in ASPECTS}, "judge": Judge().state_dict()}, tmp_path / "judge.pt")
     with pytest.raises(ValueError, match="Train it again"):
         load_judge(tmp_path / "judge.pt")
+
+
+def test_the_judge_knows_every_scene() -> None:
+    specs = [Spec(None, scene, "still", "none", 7) for scene in SCENE_NAMES]
+    named = name_clips(load_judge(), [render(spec, "") for spec in specs])
+    assert [said["scene"] for said in named] == list(SCENE_NAMES)
+    assert {said["style"] for said in named} == {"none"}
+    assert sum(said["thing"] == "nothing" for said in named) >= len(specs) - 2
 
 
 def test_training_examples_are_new_and_none_is_held_out(clip: np.ndarray, tmp_path: Path) -> None:
