@@ -80,6 +80,8 @@ def split_parameters(vae: CausalVae) -> tuple[list, list]:
     outer = ("linear", "head", "paint", "encoder.stem", "decoder.stem")
     hidden, rest = [], []
     for name, p in vae.named_parameters():
+        if not p.requires_grad:
+            continue
         (hidden if p.ndim == 4 and not any(o in name for o in outer) else rest).append(p)
     return hidden, rest
 
@@ -128,7 +130,8 @@ class Run:
 
     def __init__(self, vae: CausalVae, lr: float, muon_lr: float):
         self.vae = vae
-        hidden, rest = split_parameters(self.vae) if muon_lr > 0 else ([], list(self.vae.parameters()))
+        self.trained = [p for p in vae.parameters() if p.requires_grad]
+        hidden, rest = split_parameters(vae) if muon_lr > 0 else ([], self.trained)
         self.adam = torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.95), weight_decay=0.01)
         self.muon = Muon(hidden, lr=muon_lr, weight_decay=0.01) if hidden else None
         self.lr, self.muon_lr = lr, muon_lr
@@ -146,7 +149,7 @@ class Run:
 
     @torch.no_grad()
     def update(self, worker: int, workers: int) -> None:
-        torch.nn.utils.clip_grad_norm_(self.vae.parameters(), 0.5)
+        torch.nn.utils.clip_grad_norm_(self.trained, 0.5)
         self.adam.step()
         if self.muon:
             self.muon.step(worker, workers, sum_over_workers if workers > 1 else None)
@@ -190,7 +193,9 @@ def train(worker: int, a: argparse.Namespace) -> None:
     early = Batches(a.pools, a.seed * 1000 + worker + int(time.time()))
     late = Batches(a.late_pools, a.seed * 1000 + 500 + worker + int(time.time())) if a.late_pools else None
     held = held_out_excerpts(a.held) if worker == 0 else []
-    run = Run(CausalVae() if a.bundle is None else load_vae(a.bundle).train(), a.lr, a.muon)
+    vae = CausalVae() if a.bundle is None else load_vae(a.bundle).train()
+    vae.encoder.requires_grad_(not a.decoder_only)
+    run = Run(vae, a.lr, a.muon)
     if checkpoint.exists():
         run.load(checkpoint)
     elif a.bundle is None:
@@ -218,7 +223,7 @@ def train(worker: int, a: argparse.Namespace) -> None:
         loss, decibels = reconstruction_loss(y, x, a.decibels[0] + (a.decibels[1] - a.decibels[0]) * done)
         kl = (mean.pow(2) + log_variance.exp() - 1 - log_variance).mul(0.5).mean()
         (loss + 1e-4 * kl).backward()
-        gradients = [p.grad for p in run.vae.parameters()]
+        gradients = [p.grad for p in run.trained]
         values = [time.time() - began, loss.item(), decibels.item(), kl.item()]
         run.spent, *means = averaged(gradients, values, a.workers)
         if not math.isfinite(means[0]) or (run.step > 100 and means[0] > 5):
@@ -253,6 +258,7 @@ def main() -> None:
     parser.add_argument("--grain", type=float, nargs=2, default=(0.0, 0.06), help="extra latent noise, start and end")
     parser.add_argument("--decibels", type=float, nargs=2, default=(0.02, 0.06), help="weight of the error's logarithm, start and end")
     parser.add_argument("--from", dest="bundle", type=Path, help="a bundle whose weights to begin at")
+    parser.add_argument("--decoder-only", action="store_true", help="leave the encoder, and so the latents, as they are")
     parser.add_argument("--held", type=Path, nargs="*", default=[], help="clips to measure on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=float, default=120, help="seconds between checkpoints")
