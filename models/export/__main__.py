@@ -9,15 +9,31 @@ import argparse
 import re
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .bundle import BundleWriter, add_shared_files, license_of
 from .errors import ExportError
 from .families import EXPORTERS
 from .pipeline_folder import read_pipeline_folder
+from .precision import DTYPES
 
 
-def export_pipeline(pipeline: Path, out: Path, license: str | None = None, source: str | None = None) -> None:
+@dataclass(frozen=True)
+class Choices:
+    """What a bundle is made with beyond its pipeline; None leaves it to the pipeline."""
+
+    license: str | None = None
+    source: str | None = None
+    # One of precision.DTYPES.
+    dtype: str = "fp32"
+    # Width and height, and number of frames, of a run that says nothing else.
+    size: tuple[int, int] | None = None
+    frames: int | None = None
+
+
+def export_pipeline(pipeline: Path, out: Path, choices: Choices) -> None:
     """Writes the bundle `out`, whole or not at all. Raises ExportError."""
     if out.exists():
         raise ExportError(f"Expected {out} not to exist. Move it away, or choose another name.")
@@ -29,22 +45,44 @@ def export_pipeline(pipeline: Path, out: Path, license: str | None = None, sourc
     if export is None:
         known = ", ".join(sorted(EXPORTERS))
         raise ExportError(f"Expected a pipeline of one of the classes {known}, got {folder.class_name} in {pipeline}.")
-    license = license or license_of(folder)
+    license = choices.license or license_of(folder)
     if license is None:
         raise ExportError(f"Expected the model card of {pipeline} to name a licence. Name it with --license.")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-        bundle = BundleWriter(Path(scratch) / "bundle")
+        bundle = BundleWriter(Path(scratch) / "bundle", choices.dtype)
         add_shared_files(bundle, folder)
         described = export(folder, bundle)
+        choose_defaults(described, choices)
         bundle.finish({
             "name": name,
             "summary": described.pop("summary"),
             "license": license,
-            "source": source or str(folder.index.get("_name_or_path") or pipeline.name),
+            "source": choices.source or str(folder.index.get("_name_or_path") or pipeline.name),
             **described,
         })  # fmt: skip
         bundle.folder.rename(out)
+
+
+def choose_defaults(described: dict[str, Any], choices: Choices) -> None:
+    """Puts the chosen size and length into what the manifest says. Raises ExportError for what the model can't make."""
+    latent, defaults = described["latent"], described["defaults"]
+    multiple, stride = latent["sizeMultiple"], latent.get("frameStep", latent["temporalCompression"])
+    if choices.size is not None:
+        if any(side < multiple or side % multiple for side in choices.size):
+            raise ExportError(f"Expected --size to be multiples of {multiple}, got {choices.size[0]}x{choices.size[1]}.")
+        defaults["width"], defaults["height"] = choices.size
+    if choices.frames is not None:
+        if choices.frames < 1 or (choices.frames - 1) % stride:
+            raise ExportError(f"Expected --frames to be 1 more than a multiple of {stride}, got {choices.frames}.")
+        defaults["numFrames"] = choices.frames
+
+
+def size_of(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT, got {text!r}")
+    return int(found[1]), int(found[2])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,9 +91,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder to write; its last part names the model")
     parser.add_argument("--license", help="licence of the weights (default: the one that the model card names)")
     parser.add_argument("--source", help="where the weights come from (default: what model_index.json says)")
+    parser.add_argument("--dtype", choices=DTYPES, default="fp32", help="what matrices are stored as (default: fp32)")
+    parser.add_argument("--size", type=size_of, metavar="WxH", help="size of a clip where a run names none (default: the family's)")
+    parser.add_argument("--frames", type=int, metavar="N", help="length of a clip where a run names none (default: the family's)")
     options = parser.parse_args(arguments)
     try:
-        export_pipeline(options.pipeline, options.out, options.license, options.source)
+        export_pipeline(options.pipeline, options.out, Choices(options.license, options.source, options.dtype, options.size, options.frames))
     except ExportError as error:
         print(error, file=sys.stderr)
         return 1

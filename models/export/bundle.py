@@ -12,35 +12,41 @@ from typing import Any
 from .errors import ExportError
 from .graph import Graph, compare, write_graph
 from .pipeline_folder import INDEX, PipelineFolder
+from .precision import LARGEST_DIFFERENCE
 
 FORMAT_VERSION = 1
-
-# Share of the largest value, or of 1 where all are smaller, by which onnxruntime may differ from PyTorch in float32.
-LARGEST_DIFFERENCE = 1e-4
 
 
 class BundleWriter:
     """A bundle on its way into a folder."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, dtype: str = "fp32"):
         self.folder = folder
+        self.dtype = dtype
+        # Of the graphs that are not float32, by path: the largest difference from PyTorch in float32, as a share of the largest value.
+        self.differences: dict[str, float] = {}
 
     def add_graph(self, path: str, graph: Graph) -> None:
         """Writes a graph and prints how far it is from PyTorch. Raises ExportError when that is too far."""
         place = self.folder / path
-        write_graph(graph, place)
+        # Pictures show every rounding of the VAE, which is small beside the others.
+        dtype = "fp32" if path.startswith("vae_") else self.dtype
+        write_graph(graph, place, dtype)
         difference = compare(graph, place)
+        size = sum(file.stat().st_size for file in place.parent.glob(f"{place.name}*"))
         print(
-            f"{path}: {place.stat().st_size / 1e6:.1f} MB, at most {difference.absolute:.1e} from PyTorch "
+            f"{path}: {size / 1e6:.1f} MB as {dtype}, at most {difference.absolute:.1e} from PyTorch "
             f"in values up to {difference.largest_value:.2g}",
             flush=True,
         )
         # Written so that a difference that is no number fails too.
-        if not difference.relative <= LARGEST_DIFFERENCE:
+        largest = LARGEST_DIFFERENCE[dtype]
+        if not difference.relative <= largest:
             raise ExportError(
-                f"Expected {path} in onnxruntime to be within {LARGEST_DIFFERENCE} of PyTorch, got {difference.relative:.1e}. "
-                "No bundle was written."
+                f"Expected {path} in onnxruntime to be within {largest} of PyTorch, got {difference.relative:.1e}. No bundle was written."
             )
+        if dtype != "fp32":
+            self.differences[path] = float(f"{difference.relative:.1e}")
 
     def add_json(self, path: str, content: dict[str, Any]) -> None:
         place = self.folder / path
@@ -56,7 +62,13 @@ class BundleWriter:
         """Writes the manifest, with every file that lies in the folder."""
         files = sorted(path for path in self.folder.rglob("*") if path.is_file())
         self.add_json(
-            "reelspace.json", {"formatVersion": FORMAT_VERSION, **manifest, "files": [describe(self.folder, path) for path in files]}
+            "reelspace.json",
+            {
+                "formatVersion": FORMAT_VERSION,
+                **manifest,
+                **({"weights": {"dtype": self.dtype, "differences": self.differences}} if self.differences else {}),
+                "files": [describe(self.folder, path) for path in files],
+            },
         )
 
 

@@ -16,11 +16,13 @@ import torch
 from onnxscript import optimizer
 from torch import Tensor, nn
 
+from .precision import store_weights
+
 # Runs on every execution provider; WebGPU's of onnxruntime 1.30 puts the fused attention of opset 23 on the CPU.
 OPSET = 20
 
-# A protobuf message ends at 2 GiB; what is larger keeps its weights in a file beside it.
-LARGEST_FILE_BYTES = 1_800_000_000
+# What is larger keeps its weights in a file beside it: onnxruntime maps that, where it copies those inside a graph.
+LARGEST_FILE_BYTES = 100_000_000
 
 # Folding one of these over a parameter would leave a weight that has lost its name.
 LAYOUT_OPS = ("Transpose", "Cast", "CastLike", "Reshape", "Unsqueeze", "Identity")
@@ -42,14 +44,15 @@ class Graph:
     unused: frozenset[str] = field(default_factory=frozenset)
 
 
-def write_graph(graph: Graph, path: Path) -> None:
-    """Writes `path`, and a file of weights beside it when they are too large for one."""
+def write_graph(graph: Graph, path: Path, dtype: str = "fp32") -> None:
+    """Writes `path`, with weights of a type among precision.DTYPES, and a file of weights beside it when they are too large for one."""
     model = trace(graph)
     tidy(model)
     label_axes(model)
     missing = nameless_parameters(graph.module, set(model.graph.initializers)) - graph.unused
     if missing:
         raise RuntimeError(f"Expected every parameter to keep its name in {path}, got none for {sorted(missing)}.")
+    store_weights(model, parameter_names(graph.module), dtype)
     path.parent.mkdir(parents=True, exist_ok=True)
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
     onnx_ir.save(model, path, external_data=f"{path.name}.data" if size > LARGEST_FILE_BYTES else None)

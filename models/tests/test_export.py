@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.__main__ import export_pipeline, main
+from export.__main__ import Choices, choose_defaults, export_pipeline, main
 from export.bundle import BundleWriter, license_of
 from export.errors import ExportError
 from export.graph import Difference, Graph, compare, write_graph
 from export.pipeline_folder import read_pipeline_folder
+from export.precision import LARGEST_DIFFERENCE
+from onnx import TensorProto
 
 torch.set_num_threads(1)
 
@@ -76,11 +78,11 @@ def test_what_the_family_does_not_cover_is_refused(tmp_path: Path, capsys: pytes
 def test_the_bundle_needs_a_name_a_place_and_a_licence(tmp_path: Path) -> None:
     folder = write_index(tmp_path / "p", **WAN)
     with pytest.raises(ExportError, match="not to exist"):
-        export_pipeline(folder, tmp_path)
+        export_pipeline(folder, tmp_path, Choices())
     with pytest.raises(ExportError, match="letters, digits, dots and dashes, got 'my model'"):
-        export_pipeline(folder, tmp_path / "my model")
+        export_pipeline(folder, tmp_path / "my model", Choices())
     with pytest.raises(ExportError, match="Name it with --license"):
-        export_pipeline(folder, tmp_path / "out")
+        export_pipeline(folder, tmp_path / "out", Choices())
 
 
 def test_the_licence_is_read_from_the_front_of_the_card(tmp_path: Path) -> None:
@@ -175,3 +177,89 @@ def test_the_manifest_lists_every_file(tmp_path: Path) -> None:
         "name": "x",
         "files": [{"path": "tokenizer/tokenizer.json", "sizeBytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}],
     }
+
+
+class Looked(nn.Module):
+    """A table, a product and a convolution, with a constant that is no parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.table, self.project, self.convolve = nn.Embedding(9, 16), nn.Linear(16, 24), nn.Conv1d(24, 4, 1)
+        for parameter in self.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=generator)
+        self.register_buffer("angles", torch.randn(1, 24, 16, generator=generator))
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        x = self.project(self.table(input_ids)).movedim(1, -1)
+        return self.convolve(x * self.angles[..., :1])
+
+
+def looked_graph() -> Graph:
+    def example(batch: int, tokens: int) -> tuple[Tensor, ...]:
+        return (torch.arange(batch * tokens).reshape(batch, tokens) % 9,)
+
+    return Graph(Looked().eval().requires_grad_(False), {"input_ids": (1,)}, ("embeds",), (example(2, 5), example(1, 7)))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "matrix", "table"),
+    [("fp16", TensorProto.FLOAT16, TensorProto.FLOAT16), ("bf16", TensorProto.BFLOAT16, TensorProto.BFLOAT16),
+     ("int8", TensorProto.INT8, TensorProto.FLOAT16)],
+)  # fmt: skip
+def test_weights_in_fewer_bits_keep_names_and_stay_close(tmp_path: Path, dtype: str, matrix: int, table: int) -> None:
+    path = tmp_path / "model.onnx"
+    graph = looked_graph()
+    write_graph(graph, path, dtype)
+    written = onnx.load(path)
+    found = {one.name: one.data_type for one in written.graph.initializer}
+    kept = {name: found[name] for name, _ in graph.module.named_parameters()}
+    assert kept == {
+        "table.weight": table, "project.weight": matrix, "convolve.weight": table,
+        "project.bias": TensorProto.FLOAT, "convolve.bias": TensorProto.FLOAT,
+    }  # fmt: skip
+    assert all(one.data_type != table or one.name in kept for one in written.graph.initializer)
+    assert {value.type.tensor_type.elem_type for value in written.graph.output} == {TensorProto.FLOAT}
+    kinds = [node.op_type for node in written.graph.node]
+    assert (kinds.count("MatMulInteger"), kinds.count("MatMul")) == ((1, 0) if dtype == "int8" else (0, 1))
+    # A table is looked up as it is stored.
+    assert next(node for node in written.graph.node if node.op_type == "Gather").input[0] == "table.weight"
+    difference = compare(graph, path).relative
+    assert 1e-5 < difference < LARGEST_DIFFERENCE[dtype]
+
+
+def test_what_strays_too_far_in_fewer_bits_is_refused(tmp_path: Path) -> None:
+    graph = looked_graph()
+    # One row's large number leaves the others of it no bits.
+    graph.module.project.weight[:, 0] = 1e5
+    graph.module.table.weight[:, 0] = 0
+    with pytest.raises(ExportError, match=r"text_encoder/model\.onnx in onnxruntime to be within 0\.1 of PyTorch"):
+        BundleWriter(tmp_path, "int8").add_graph("text_encoder/model.onnx", graph)
+    with pytest.raises(ExportError, match=r"project\.weight has larger numbers. Export as bf16 or fp32"):
+        BundleWriter(tmp_path, "fp16").add_graph("text_encoder/model.onnx", graph)
+
+
+def test_the_manifest_tells_how_far_fewer_bits_are_off_and_the_vae_has_all(tmp_path: Path) -> None:
+    bundle = BundleWriter(tmp_path, "fp16")
+    bundle.add_graph("text_encoder/model.onnx", looked_graph())
+    bundle.add_graph("vae_decoder/model.onnx", looked_graph())
+    bundle.finish({"name": "x"})
+    weights = json.loads((tmp_path / "reelspace.json").read_text())["weights"]
+    assert weights["dtype"] == "fp16" and list(weights["differences"]) == ["text_encoder/model.onnx"]
+    assert 1e-5 < weights["differences"]["text_encoder/model.onnx"] < 5e-3
+
+
+def test_size_and_length_of_a_clip_are_chosen_within_the_rules(capsys: pytest.CaptureFixture[str]) -> None:
+    described = {"latent": {"sizeMultiple": 16, "temporalCompression": 4}, "defaults": {"width": 832, "height": 480, "numFrames": 81}}
+    choose_defaults(described, Choices(size=(640, 352), frames=33))
+    assert described["defaults"] == {"width": 640, "height": 352, "numFrames": 33}
+    for choices, message in (
+        (Choices(size=(640, 350)), "--size to be multiples of 16, got 640x350"),
+        (Choices(size=(0, 16)), "--size to be multiples of 16, got 0x16"),
+        (Choices(frames=32), "--frames to be 1 more than a multiple of 4, got 32"),
+    ):
+        with pytest.raises(ExportError, match=message):
+            choose_defaults(described, choices)
+    with pytest.raises(SystemExit):
+        main(["--pipeline", "x", "--out", "y", "--size", "640"])
+    assert "expected WIDTHxHEIGHT" in capsys.readouterr().err

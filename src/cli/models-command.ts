@@ -1,7 +1,7 @@
 // `reelspace models`: what models there are, what they can do, and whether they are whole.
 import type { Argv, CommandModule } from 'yargs';
 import { listModels, readBundle, verifyBundle } from '../networks/bundle.js';
-import { inspectBundle } from '../networks/inspect.js';
+import { estimateMemory, inspectBundle } from '../networks/inspect.js';
 import { describeBytes } from './run-report.js';
 
 interface Arguments {
@@ -53,8 +53,9 @@ async function showModel(name: string, asJson: boolean): Promise<void> {
   const bundle = await readBundle(name);
   const { manifest, path } = bundle;
   const graphs = inspectBundle(bundle);
-  if (asJson) return print(JSON.stringify({ path, manifest, graphs }));
-  const { defaults, latent } = manifest;
+  const memoryBytes = estimateMemory(bundle, graphs);
+  if (asJson) return print(JSON.stringify({ path, manifest, graphs, memoryBytes }));
+  const { defaults, latent, weights } = manifest;
   const rows: [string, string][] = [
     ['name', manifest.name],
     ['summary', manifest.summary],
@@ -69,10 +70,15 @@ async function showModel(name: string, asJson: boolean): Promise<void> {
       `${latent.channels} channels, ${latent.temporalCompression}x${latent.spatialCompression}x${latent.spatialCompression}`,
     ],
     ['sizes', `multiples of ${latent.sizeMultiple}`],
-    ...graphs.map(({ graph, parameters, sizeBytes }): [string, string] => [
-      graph,
-      `${(parameters / 1e6).toFixed(1)} M parameters, ${describeBytes(sizeBytes)}`,
-    ]),
+    ...graphs.map(({ graph, path: place, parameters, weightType, sizeBytes }): [string, string] => {
+      const difference = weights?.differences[place];
+      const off = difference === undefined ? '' : `, ${(difference * 100).toFixed(2)} % off float32`;
+      return [graph, `${(parameters / 1e6).toFixed(1)} M parameters, ${weightType}${off}, ${describeBytes(sizeBytes)}`];
+    }),
+    [
+      'memory',
+      `about ${describeBytes(memoryBytes)} at ${defaults.width}x${defaults.height}, and what the denoiser works with`,
+    ],
   ];
   const width = Math.max(...rows.map(([label]) => label.length));
   print(rows.map(([label, text]) => `${label.padEnd(width)}  ${text}`).join('\n'));

@@ -3,7 +3,15 @@
 import { basename } from 'node:path';
 import { BundleError, expected } from '../errors.js';
 import { sizeOf } from '../tensor/tensor.js';
-import { attributeFields, entryFields, graphFields, modelFields, nodeFields, tensorFields } from './onnx-file.js';
+import {
+  attributeFields,
+  dataTypes,
+  entryFields,
+  graphFields,
+  modelFields,
+  nodeFields,
+  tensorFields,
+} from './onnx-file.js';
 import { ProtoFile, type Range } from './proto-file.js';
 import { bytesField, numberField, sizeOfParts } from './proto-writer.js';
 
@@ -18,9 +26,7 @@ export interface WeightChange {
   readonly terms: readonly WeightTerm[];
 }
 
-/** Numbers of TensorProto.DataType. */
-const types = { float: 1, int64: 7, float16: 10, bfloat16: 16 } as const;
-const floatTypes: readonly number[] = [types.float, types.float16, types.bfloat16];
+const floatTypes: readonly number[] = [dataTypes.float32, dataTypes.float16, dataTypes.bfloat16];
 const integerAttribute = 2;
 const external = 1;
 /** Weights from this size on are not copied, but referred to. */
@@ -30,7 +36,7 @@ const largestGraphBytes = 2_000_000_000;
 
 /**
  * Returns the graph of an ONNX file with changed weights, to be opened with the file's folder as the place of external
- * data. Sums are rounded once, to the weight's type. Throws BundleError for a weight that the graph lacks or that isn't
+ * data. Where the weight is no float32, each term is rounded to its type before it is added, and so is each sum. Throws BundleError for a weight that the graph lacks or that isn't
  * made of floats. Blocks for some milliseconds.
  */
 export function changeWeights(path: string, changes: readonly WeightChange[]): Uint8Array {
@@ -117,15 +123,8 @@ function referredTensor(file: ProtoFile, fileName: string, tensor: Range, name: 
 function sum({ weight, terms }: WeightChange, shape: readonly number[], type: number): Uint8Array[] {
   const fields: Uint8Array[] = [];
   const name = (what: string): string => `${weight}/${what}`;
-  const isFloat = type === types.float;
   let last = baseName(weight);
-  if (!isFloat) {
-    fields.push(...cast(last, name('float'), types.float));
-    last = name('float');
-  }
   for (const [index, term] of terms.entries()) {
-    const isLast = index === terms.length - 1;
-    const total = isLast && isFloat ? weight : name(`sum.${index}`);
     const added = name(`term.${index}`);
     if ('values' in term) {
       fields.push(...floats(added, shape, term.values));
@@ -142,15 +141,27 @@ function sum({ weight, terms }: WeightChange, shape: readonly number[], type: nu
       fields.push(...node('MatMul', [up, down], isMatrix ? added : product));
       if (!isMatrix) {
         const dims = name(`shape.${index}`);
-        fields.push(...tensorOf(dims, [shape.length], types.int64, BigInt64Array.from(shape, BigInt)));
+        fields.push(...tensorOf(dims, [shape.length], dataTypes.int64, BigInt64Array.from(shape, BigInt)));
         fields.push(...node('Reshape', [product, dims], added));
       }
     }
-    fields.push(...node('Add', [last, added], total));
+    const total = index === terms.length - 1 ? weight : name(`sum.${index}`);
+    fields.push(...add(last, added, total, type));
     last = total;
   }
-  if (!isFloat) fields.push(...cast(last, weight, type));
   return fields;
+}
+
+/** Returns nodes that add `term` in float32 to `base` of a type, which not every device can add itself. */
+function add(base: string, term: string, total: string, type: number): Uint8Array[] {
+  if (type === dataTypes.float32) return node('Add', [base, term], total);
+  return [
+    ...cast(base, `${total}.base`, dataTypes.float32),
+    ...cast(term, `${total}.rounded`, type),
+    ...cast(`${total}.rounded`, `${total}.term`, dataTypes.float32),
+    ...node('Add', [`${total}.base`, `${total}.term`], `${total}.float`),
+    ...cast(`${total}.float`, total, type),
+  ];
 }
 
 function node(
@@ -179,7 +190,7 @@ function cast(input: string, output: string, type: number): Uint8Array[] {
 
 function floats(name: string, shape: readonly number[], values: Float32Array): Uint8Array[] {
   if (values.length !== sizeOf(shape)) throw new BundleError(expected(name, `${sizeOf(shape)} numbers`, values.length));
-  return tensorOf(name, shape, types.float, values);
+  return tensorOf(name, shape, dataTypes.float32, values);
 }
 
 function tensorOf(

@@ -42,6 +42,9 @@ const moduleName = z.string().regex(/^(?:[\w.]|\{n\})+$/);
  */
 const otherNamesSchema = z.record(moduleName, z.union([moduleName, z.array(moduleName).min(1)])).optional();
 
+/** What matrices may be stored as. */
+export const weightTypes = ['fp16', 'bf16', 'int8'] as const;
+
 /** What a denoiser graph may be given, beyond `latents` and `timestep`. */
 export const denoiserInputs = [
   'prompt_embeds',
@@ -142,6 +145,14 @@ export const manifestSchema = z.object({
     vaeEncoder: streamingGraphSchema,
     vaeDecoder: streamingGraphSchema,
   }),
+  /** How matrices are stored where that isn't float32 alone. */
+  weights: z
+    .object({
+      dtype: z.enum(weightTypes),
+      /** By the path of a graph: by which share of its largest value (or of 1) it was off its float32 form at export. */
+      differences: z.record(relativePath, z.number().min(0)),
+    })
+    .optional(),
   files: z
     .array(
       z.object({

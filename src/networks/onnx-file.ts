@@ -7,6 +7,8 @@ import { notOnnx, ProtoFile } from './proto-file.js';
 export interface Weight {
   readonly name: string;
   readonly shape: readonly number[];
+  /** What the file stores each number as: one of `dataTypes`. */
+  readonly dataType: number;
 }
 
 /** What an ONNX file holds, but for the weights' numbers and the bodies of subgraphs. */
@@ -23,6 +25,8 @@ export const nodeFields = { input: 1, output: 2, name: 3, opType: 4, attribute: 
 export const attributeFields = { name: 1, integer: 3, type: 20 } as const;
 export const tensorFields = { dims: 1, dataType: 2, name: 8, rawData: 9, externalData: 13, dataLocation: 14 } as const;
 export const entryFields = { key: 1, value: 2 } as const;
+/** Numbers of TensorProto.DataType. */
+export const dataTypes = { float32: 1, uint8: 2, int8: 3, int64: 7, float16: 10, bfloat16: 16 } as const;
 const valueInfoFields = { name: 1 } as const;
 
 /** Returns the outline of an ONNX file. Throws BundleError when it is no such file. Blocks for some milliseconds. */
@@ -44,6 +48,7 @@ export function readGraphOutline(path: string): GraphOutline {
           weights.push({
             name: file.text(part.bytes, tensorFields.name),
             shape: file.numbers(part.bytes, tensorFields.dims),
+            dataType: file.numbers(part.bytes, tensorFields.dataType).at(-1) ?? 0,
           });
         } else if (part.field === graphFields.output) {
           outputNames.push(file.text(part.bytes, valueInfoFields.name));
@@ -58,6 +63,6 @@ export function readGraphOutline(path: string): GraphOutline {
 }
 
 /** Returns how many numbers the weights hold together. */
-export function countParameters(outline: GraphOutline): number {
-  return outline.weights.reduce((total, { shape }) => total + sizeOf(shape), 0);
+export function countParameters({ weights }: Pick<GraphOutline, 'weights'>): number {
+  return weights.reduce((total, { shape }) => total + sizeOf(shape), 0);
 }

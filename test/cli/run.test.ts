@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import type { RunReport } from '../../src/cli/run-report.js';
 import { probe } from '../../src/media/probe.js';
+import type { GraphSize } from '../../src/networks/inspect.js';
 import { openSafetensors, writeSafetensors } from '../../src/tensor/safetensors.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
 import { writeTinyLora } from '../networks/tiny-model.js';
@@ -209,8 +210,13 @@ test('models and doctor speak JSON', async () => {
   const listed = await runCli(['models', '--json']);
   assert.ok(Array.isArray(JSON.parse(listed.stdout).models));
   const shown = await runCli(['models', 'info', tinyBundle, '--json']);
-  const { manifest, graphs } = JSON.parse(shown.stdout);
+  const { manifest, graphs, memoryBytes } = JSON.parse(shown.stdout);
   assert.equal(manifest.name, 'tiny-bundle');
+  assert.ok(memoryBytes > graphs.reduce((total: number, graph: GraphSize) => total + graph.memoryBytes, 0));
+  const half = await runCli(['models', 'info', 'test/fixtures/families/tiny-wan-half']);
+  assert.match(half.stdout, /^denoiser +\d+\.\d M parameters, float16, 0\.05 % off float32, \d/m);
+  assert.match(half.stdout, /^vaeDecoder +\d+\.\d M parameters, float32, \d/m);
+  assert.match(half.stdout, /^memory +about \d+ MB at 832x480/m);
   assert.deepEqual(
     graphs.map(({ graph }: { graph: string }) => graph),
     ['textEncoder', 'denoiser', 'vaeEncoder', 'vaeDecoder'],

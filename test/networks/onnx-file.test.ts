@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { BundleError } from '../../src/errors.js';
-import { countParameters, readGraphOutline } from '../../src/networks/onnx-file.js';
+import { countParameters, dataTypes, readGraphOutline } from '../../src/networks/onnx-file.js';
 import { probeModel } from '../../src/networks/probe-model.js';
 import { fixture } from './fixtures.js';
 
@@ -12,9 +12,9 @@ test('the outline of a graph tells its weights, nodes and outputs', () => {
   const outline = readGraphOutline(fixture('affine.onnx'));
   assert.deepEqual(outline, {
     weights: [
-      { name: 'scale', shape: [] },
-      { name: 'one', shape: [1] },
-      { name: 'step', shape: [1] },
+      { name: 'scale', shape: [], dataType: dataTypes.float32 },
+      { name: 'one', shape: [1], dataType: dataTypes.float32 },
+      { name: 'step', shape: [1], dataType: dataTypes.int64 },
     ],
     nodes: [
       { name: 'node_scale', opType: 'Mul' },
@@ -24,7 +24,7 @@ test('the outline of a graph tells its weights, nodes and outputs', () => {
     outputNames: ['y', 'j'],
   });
   assert.equal(countParameters(outline), 3);
-  assert.equal(countParameters({ ...outline, weights: [{ name: 'w', shape: [4, 3, 2] }] }), 24);
+  assert.equal(countParameters({ ...outline, weights: [{ name: 'w', shape: [4, 3, 2], dataType: 1 }] }), 24);
 });
 
 test('the probe of devices is the graph that the script makes', async () => {

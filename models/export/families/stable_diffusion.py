@@ -23,6 +23,8 @@ from ..tokenizer import add_tokenizer
 
 COMPONENTS = ("tokenizer", "text_encoder", "unet", "vae", "scheduler")
 FRAME_RATE = 8
+# LoRA files are older than the version of transformers that took one module away.
+TEXT_NAMES = {"text_model.encoder": "encoder", "text_model.embeddings": "embeddings", "text_model.final_layer_norm": "final_layer_norm"}
 
 
 def export(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]:
@@ -35,7 +37,9 @@ def export(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]:
     bundle.add_graph("text_encoder/model.onnx", text_encoder_graph(text_encoder))
     del text_encoder
     described = add_pictures(folder, bundle)
-    described["graphs"]["textEncoder"] = {"path": "text_encoder/model.onnx", "maxTokens": max_tokens, "padding": "max"}
+    described["graphs"]["textEncoder"] = {
+        "path": "text_encoder/model.onnx", "maxTokens": max_tokens, "padding": "max", "otherNames": TEXT_NAMES,
+    }  # fmt: skip
     return described
 
 

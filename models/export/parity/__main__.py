@@ -13,12 +13,14 @@ import tempfile
 from pathlib import Path
 
 import torch
+from diffusers import DiffusionPipeline
 
-from ..__main__ import export_pipeline
+from ..__main__ import Choices, export_pipeline
 from . import (
     latent_consistency,
     lora,
     ltx,
+    picture_lora,
     stable_diffusion,
     stable_diffusion_2,
     stable_diffusion_inpaint,
@@ -36,7 +38,6 @@ FAMILIES = {
     "tiny-sdxl": stable_diffusion_xl,
     "tiny-wan": wan,
 }
-WITH_LORAS = ("tiny-wan",)
 
 
 def main() -> None:
@@ -52,10 +53,33 @@ def main() -> None:
             folder = Path(scratch) / name
             pipeline = family.save_pipeline(folder)
             shutil.rmtree(options.out / name, ignore_errors=True)
-            export_pipeline(folder, options.out / name, source="models/export/parity")
+            export_pipeline(folder, options.out / name, Choices(source="models/export/parity"))
+            if name in LORAS:
+                LORAS[name](pipeline, folder, name, options.out)
         family.write_goldens(pipeline, options.out / f"{name}.safetensors")
-        if name in WITH_LORAS:
-            lora.write_goldens(pipeline, name, options.out / f"{name}-loras.safetensors")
+
+
+def write_loras(pipeline: DiffusionPipeline, folder: Path, name: str, out: Path) -> None:
+    """Writes LoRAs, what diffusers makes with them, and the same for a bundle of float16 weights."""
+    loras = out / f"{name}-loras"
+    shutil.rmtree(loras, ignore_errors=True)
+    lora.write_files(pipeline.transformer, loras)
+    lora.write_goldens(pipeline, name, loras)
+    half = f"{name}-half"
+    shutil.rmtree(out / half, ignore_errors=True)
+    export_pipeline(folder, out / half, Choices(source="models/export/parity", dtype="fp16"))
+    lora.write_goldens(pipeline, half, loras, half=True)
+
+
+def write_picture_loras(pipeline: DiffusionPipeline, folder: Path, name: str, out: Path) -> None:
+    """Writes LoRAs and what diffusers makes with them."""
+    loras = out / f"{name}-loras"
+    shutil.rmtree(loras, ignore_errors=True)
+    picture_lora.write_files(pipeline, loras)
+    picture_lora.write_goldens(pipeline, name, loras)
+
+
+LORAS = {"tiny-sd": write_picture_loras, "tiny-wan": write_loras}
 
 
 if __name__ == "__main__":

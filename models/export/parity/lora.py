@@ -17,12 +17,12 @@ RANK = 3
 RUN = {"prompt": "a red fox", "width": 32, "height": 48, "numFrames": 5, "steps": 3, "seed": 5, "guidanceScale": 3}
 
 
-def random_layers(network: nn.Module, seed: int) -> dict[str, tuple[Tensor, Tensor]]:
-    """Both halves for every matrix and convolution: together about a third of the weight."""
+def random_layers(network: nn.Module, seed: int, ending: str = "") -> dict[str, tuple[Tensor, Tensor]]:
+    """Both halves for every matrix and convolution whose name ends so: together about a third of the weight."""
     generator = torch.Generator().manual_seed(seed)
     layers = {}
     for name, module in network.named_modules():
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d) and name.endswith(ending):
             rows, *columns = module.weight.shape
             ones = [1] * (len(columns) - 1)
             down = torch.randn(RANK, *columns, generator=generator) * module.weight.std()
@@ -69,21 +69,42 @@ def write_files(transformer: nn.Module, folder: Path) -> None:
     save("kohya", with_alpha("lora_unet_", lambda name: name.replace(".", "_"), blocks))
 
 
-def write_goldens(pipeline: WanPipeline, bundle: str, path: Path) -> None:
-    """Writes the LoRAs into a folder of that name, and beside it what diffusers makes with them and the bundle's pipeline."""
-    folder = path.with_suffix("")
-    write_files(pipeline.transformer, folder)
+def matrices(module: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.ndim >= 2}
+
+
+def merge(transformer: nn.Module, pipeline: WanPipeline, files: dict[Path, float]) -> None:
+    """Adds LoRAs to the transformer in the type that its weights have, as diffusers does."""
+    loader = WanPipeline(**{**pipeline.components, "transformer": transformer})
+    for path in files:
+        loader.load_lora_weights(path, adapter_name=path.stem)
+    loader.set_adapters([path.stem for path in files], list(files.values()))
+    loader.fuse_lora(adapter_names=[path.stem for path in files])
+    loader.unload_lora_weights()
+
+
+def write_goldens(pipeline: WanPipeline, bundle: str, folder: Path, half: bool = False) -> None:
+    """Writes what diffusers makes with LoRAs of the folder and the bundle's pipeline, whose matrices are float16 where `half`."""
+    if half:
+        pipeline = copy.deepcopy(pipeline)
+        for name in ("text_encoder", "transformer"):
+            for parameter in matrices(pipeline.components[name]).values():
+                parameter.copy_(parameter.half())
     goldens = Goldens()
 
     def add(name: str, *loras: tuple[str, float]) -> None:
-        asked = WanPipeline(**{**pipeline.components, "transformer": copy.deepcopy(pipeline.transformer)})
+        transformer = copy.deepcopy(pipeline.transformer)
+        files = {folder / f"{file}.safetensors": scale for file, scale in loras}
+        if half and loras:
+            # What is computed with stays float32, as in the bundle.
+            merged = copy.deepcopy(transformer).half()
+            merge(merged, pipeline, files)
+            for parameter, sum_ in zip(matrices(transformer).values(), matrices(merged).values(), strict=True):
+                parameter.copy_(sum_)
+        elif loras:
+            merge(transformer, pipeline, files)
+        asked = WanPipeline(**{**pipeline.components, "transformer": transformer})
         asked.set_progress_bar_config(disable=True)
-        for file, _ in loras:
-            asked.load_lora_weights(folder / f"{file}.safetensors", adapter_name=file)
-        if loras:
-            asked.set_adapters([file for file, _ in loras], [scale for _, scale in loras])
-            asked.fuse_lora(adapter_names=[file for file, _ in loras])
-            asked.unload_lora_weights()
         results = [
             asked(
                 prompt=RUN["prompt"], width=RUN["width"], height=RUN["height"], num_frames=RUN["numFrames"],
@@ -97,10 +118,15 @@ def write_goldens(pipeline: WanPipeline, bundle: str, path: Path) -> None:
 
     add("none")
     add("zero", ("peft", 0))
-    for scale in (0.5, 1, -1):
-        add(f"peft {scale}", ("peft", scale))
-    add("original", ("original", 1))
-    add("original with alpha", ("original-alpha", 0.5))
-    add("kohya", ("kohya", 1))
-    add("two", ("peft", 0.7), ("original", -0.4))
-    goldens.save(path, bundle)
+    if half:
+        add("half kohya", ("kohya", 1))
+        add("half original with alpha", ("original-alpha", -1))
+        add("two halves", ("kohya", 0.5), ("original-alpha", 1))
+    else:
+        for scale in (0.5, 1, -1):
+            add(f"peft {scale}", ("peft", scale))
+        add("original", ("original", 1))
+        add("original with alpha", ("original-alpha", 0.5))
+        add("kohya", ("kohya", 1))
+        add("two", ("peft", 0.7), ("original", -0.4))
+    goldens.save(folder.parent / f"{bundle}-loras.safetensors", bundle)

@@ -1,0 +1,115 @@
+"""Stores a graph's weights in fewer bits. Names stay on the weights, and inputs, outputs and most of the arithmetic float32.
+
+The VAE stays float32. fp16 and bf16 weights are cast to float32 where they are used, which runs on every device. int8 is for matrix products: weights of a
+row share a scale, activations are quantised while the graph runs (DynamicQuantizeLinear and MatMulInteger of ONNX).
+"""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+import onnx_ir as ir
+
+from .errors import ExportError
+
+HALVES = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
+# What matrices and tables are stored as; vectors stay float32.
+DTYPES = ("fp32", *HALVES, "int8")
+
+# By which share of the largest value, or of 1 where all are smaller, onnxruntime may differ from PyTorch in float32.
+LARGEST_DIFFERENCE = {"fp32": 1e-4, "fp16": 5e-3, "bf16": 3e-2, "int8": 1e-1}
+
+
+def store_weights(model: ir.Model, named: set[str], dtype: str) -> None:
+    """Changes the parameters among a float32 graph's weights to `dtype`, one of DTYPES; other tables are no weights."""
+    if dtype == "int8":
+        quantise_products(model, named)
+    if dtype != "fp32":
+        # What is no matrix product stays exact enough in float16 at half the size.
+        halve(model, named, HALVES.get(dtype, HALVES["fp16"]))
+
+
+def matrices(model: ir.Model, named: set[str]) -> list[ir.Value]:
+    """The parameters in float32 that have rows."""
+    weights = model.graph.initializers.values()
+    return [value for value in weights if value.name in named and value.dtype == ir.DataType.FLOAT and len(value.shape) >= 2]
+
+
+def store(value: ir.Value, array: np.ndarray) -> None:
+    value.const_value = ir.tensor(array, name=value.name)
+    value.type = ir.TensorType(value.const_value.dtype)
+
+
+def halve(model: ir.Model, named: set[str], dtype: np.dtype) -> None:
+    for value in matrices(model, named):
+        with np.errstate(over="ignore"):
+            array = value.const_value.numpy().astype(dtype)
+        if not np.isfinite(array.astype(np.float32)).all():
+            raise ExportError(f"Expected the weights to fit into {dtype}, but {value.name} has larger numbers. Export as bf16 or fp32.")
+        users = list(value.uses())
+        store(value, array)
+        cast = None
+        for user, place in users:
+            if user.op_type == "Gather" and place == 0:
+                # The rows that are looked up are cast, and not the whole table.
+                after = to_float32(user.outputs[0])
+                ir.convenience.replace_all_uses_with(user.outputs[0], after.outputs[0])
+                after.replace_input_with(0, user.outputs[0])
+                user.graph.insert_after(user, after)
+                continue
+            if cast is None:
+                cast = to_float32(value)
+                model.graph.insert_before(model.graph[0], cast)
+            user.replace_input_with(place, cast.outputs[0])
+
+
+def to_float32(value: ir.Value) -> ir.Node:
+    node = ir.node("Cast", [value], {"to": ir.DataType.FLOAT})
+    node.outputs[0].name = f"{value.name}/float32"
+    return node
+
+
+def quantise_products(model: ir.Model, named: set[str]) -> None:
+    """Every product with the transpose of a weight [rows, columns], which is how a linear layer comes out of PyTorch."""
+    activations: dict[ir.Value, tuple[ir.Value, ir.Value, ir.Value]] = {}
+    for value in matrices(model, named):
+        transposes = [user for user, _ in value.uses()]
+        products = [user for transpose in transposes for user in transpose.outputs[0].uses()]
+        is_linear = len(value.shape) == 2 and all(node.op_type == "Transpose" and node.graph is model.graph for node in transposes)
+        if not (is_linear and products and all(node.op_type == "MatMul" and place == 1 for node, place in products)):
+            continue
+        weight = value.const_value.numpy()
+        scale = np.maximum(np.abs(weight).max(1), np.finfo(np.float32).tiny) / 127
+        store(value, np.round(weight / scale[:, None]).astype(np.int8))
+        scales = ir.Value(name=f"{value.name}_scale", const_value=ir.tensor(scale.astype(np.float32)))
+        model.graph.register_initializer(scales)
+        for product, _ in products:
+            multiply_integers(product, scales, activations)
+        for transpose in transposes:
+            transpose.outputs[0].type = None
+
+
+def multiply_integers(product: ir.Node, scales: ir.Value, activations: dict[ir.Value, tuple[ir.Value, ir.Value, ir.Value]]) -> None:
+    """Replaces a product by the same of integers, in the nodes that onnxruntime joins into one."""
+    given, weight = product.inputs
+    graph = product.graph
+    name = product.outputs[0].name
+
+    def add(op_type: str, inputs: list[ir.Value], attributes: dict | None = None, outputs: int = 1) -> ir.Node:
+        node = ir.node(op_type, inputs, attributes or {}, num_outputs=outputs)
+        for number, output in enumerate(node.outputs):
+            output.name = f"{name}/{op_type}.{number}"
+        graph.insert_before(product, node)
+        return node
+
+    if given not in activations:
+        activations[given] = tuple(add("DynamicQuantizeLinear", [given], outputs=3).outputs)
+    quantised, scale, zero = activations[given]
+    whole = add("MatMulInteger", [quantised, weight, zero]).outputs[0]
+    both = add("Mul", [scale, scales]).outputs[0]
+    parts = add("Cast", [whole], {"to": ir.DataType.FLOAT}).outputs[0]
+    result = ir.node("Mul", [parts, both])
+    ir.convenience.replace_all_uses_with(product.outputs[0], result.outputs[0])
+    graph.insert_before(product, result)
+    graph.remove(product, safe=True)
+    result.outputs[0].name = name
