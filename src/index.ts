@@ -45,7 +45,7 @@ export { listModels, type ModelListing } from './networks/bundle.js';
 export { type DeviceListing, listDevices } from './networks/device.js';
 export { type LoadOptions, loadModel } from './networks/load-model.js';
 export type { Manifest } from './networks/manifest.js';
-export type { Device, DeviceChoice, LoraChoice, LoraOptions, MergedLora, Model } from './networks/model.js';
+export type { Device, DeviceChoice, LoraChoice, LoraOptions, MemoryUse, MergedLora, Model } from './networks/model.js';
 export { createScheduler, type SchedulerName, schedulerNames, withScheduler } from './schedulers/create-scheduler.js';
 export type { Scheduler } from './schedulers/scheduler.js';
 export type { Tensor } from './tensor/tensor.js';

@@ -91,6 +91,12 @@ export function runFlags(options: readonly OptionFlag[]): Record<string, Options
       describe: 'where networks run: auto, cpu, webgpu, cuda, tensorrt, directml, coreml',
       defaultDescription: 'auto',
     },
+    memory: {
+      ...text,
+      describe:
+        'networks kept in memory: low (those in use), balanced (and all but encoders of prompts and pictures), high (all)',
+      defaultDescription: 'balanced',
+    },
     ...(isSampled(options)
       ? {
           like: { ...text, describe: 'take prompt, seed and settings from a file that reelspace wrote' },
@@ -143,6 +149,7 @@ async function run(
     options: values,
     model: optionalText(given, 'model') ?? like.model ?? defaultModel,
     device: optionalText(given, 'device') ?? 'auto',
+    memory: optionalText(given, 'memory') ?? 'balanced',
     loras: given.lora === undefined ? like.loras : parseLoras(given.lora),
     loraPartial: given['lora-partial'] === true || (given.lora === undefined && like.loraPartial),
     output,

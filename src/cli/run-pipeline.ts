@@ -8,7 +8,7 @@ import { expected, InvalidOptionError } from '../errors.js';
 import type { Clip } from '../media/clip.js';
 import { findFfmpeg } from '../media/ffmpeg.js';
 import { loadModel } from '../networks/load-model.js';
-import { type Device, devices, type LoraChoice } from '../networks/model.js';
+import { devices, type LoraChoice, memoryUses } from '../networks/model.js';
 import { watchInterruption } from './interruption.js';
 import { describeUnmatched } from './lora-flag.js';
 import { createProgressDisplay, type ProgressDisplay } from './progress-display.js';
@@ -20,6 +20,7 @@ export interface RunRequest {
   readonly options: Readonly<Record<string, unknown>>;
   readonly model: string;
   readonly device: string;
+  readonly memory: string;
   readonly loras: readonly LoraChoice[];
   readonly loraPartial: boolean;
   readonly output: string;
@@ -49,7 +50,9 @@ async function makeAndSave(request: RunRequest, display: ProgressDisplay, signal
   const { warning } = await findFfmpeg();
   if (warning !== undefined) display.note(`warning: ${warning}`);
   const { loras, loraPartial } = request;
-  const model = await loadModel(request.model, { device: deviceName(request.device), loras, loraPartial });
+  const device = oneOf(['auto', ...devices], '--device', request.device);
+  const memory = oneOf(memoryUses, '--memory', request.memory);
+  const model = await loadModel(request.model, { device, memory, loras, loraPartial });
   const writer = request.saveLatents === undefined ? undefined : new LatentsWriter(request.saveLatents);
   let clip: Clip | undefined;
   try {
@@ -93,8 +96,8 @@ async function finishLatents(writer: LatentsWriter | undefined, clip: Clip): Pro
   return (await writer?.finish({ frameRate, numFrames, settings })) ?? false;
 }
 
-function deviceName(name: string): Device | 'auto' {
-  const found = (['auto', ...devices] as const).find((known) => known === name);
+function oneOf<T extends string>(choices: readonly T[], flag: string, text: string): T {
+  const found = choices.find((known) => known === text);
   if (found !== undefined) return found;
-  throw new InvalidOptionError(expected('--device', `one of auto, ${devices.join(', ')}`, name));
+  throw new InvalidOptionError(expected(flag, `one of ${choices.join(', ')}`, text));
 }

@@ -17,12 +17,14 @@ import type {
   DeviceChoice,
   LoraChoice,
   LoraOptions,
+  MemoryUse,
   MergedLora,
   Model,
   Posterior,
   PromptEmbeds,
   VaeOptions,
 } from './model.js';
+import { NetworkPool } from './network-pool.js';
 import { openGraph } from './open-graph.js';
 import type { NetworkSession } from './session.js';
 import { embedPrompts } from './text-encoder.js';
@@ -37,6 +39,8 @@ export interface LoadOptions {
   readonly device?: 'auto' | Device | undefined;
   /** CPU threads for one network. Default: one for each physical core. */
   readonly threads?: number | undefined;
+  /** Default 'high'. */
+  readonly memory?: MemoryUse | undefined;
   /** LoRAs to merge into the weights. */
   readonly loras?: readonly LoraChoice[] | undefined;
   /** Whether tensors of a LoRA that stand for nothing in the model are passed over. Default false: they are an error. */
@@ -45,15 +49,16 @@ export interface LoadOptions {
 
 /**
  * Returns the model of that name among the bundled ones, or in that folder when the text has a slash or starts with a
- * dot. Networks are opened when first needed and kept until `close`; a graph that doesn't fit the manifest shows then.
+ * dot. Networks are opened when first needed and kept as `memory` says; a graph that doesn't fit the manifest shows then.
  * Throws BundleError and DeviceError, and for LoRAs what `setLoras` throws.
  */
 export async function loadModel(
   nameOrPath: string,
-  { device = 'auto', threads, loras = [], loraPartial }: LoadOptions = {},
+  { device = 'auto', threads, memory = 'high', loras = [], loraPartial }: LoadOptions = {},
 ): Promise<Model> {
   const [bundle, choice] = await Promise.all([readBundle(nameOrPath), resolveDevice(device)]);
-  return new BundleModel(bundle, choice, threads, await planLoras(bundle, loras, { partial: loraPartial }));
+  const plan = await planLoras(bundle, loras, { partial: loraPartial });
+  return new BundleModel(bundle, choice, threads, memory, plan);
 }
 
 class BundleModel implements Model {
@@ -65,11 +70,11 @@ class BundleModel implements Model {
   readonly #bundle: Bundle;
   readonly #threads: number | undefined;
   #plan: LoraPlan;
-  readonly #networks = new Map<GraphName, Promise<NetworkSession>>();
+  readonly #networks: NetworkPool;
   #tokenizer: Promise<PromptTokenizer> | undefined;
   #isClosed = false;
 
-  constructor(bundle: Bundle, device: DeviceChoice, threads: number | undefined, plan: LoraPlan) {
+  constructor(bundle: Bundle, device: DeviceChoice, threads: number | undefined, memory: MemoryUse, plan: LoraPlan) {
     this.name = bundle.manifest.name;
     this.path = bundle.path;
     this.manifest = bundle.manifest;
@@ -78,6 +83,7 @@ class BundleModel implements Model {
     this.#bundle = bundle;
     this.#threads = threads;
     this.#plan = plan;
+    this.#networks = new NetworkPool((graph) => this.#open(graph), memory);
   }
 
   get loras(): readonly MergedLora[] {
@@ -88,16 +94,17 @@ class BundleModel implements Model {
     const plan = await planLoras(this.#bundle, loras, options);
     const changed = new Set([...this.#plan.graphs, ...plan.graphs]);
     this.#plan = plan;
-    await this.#release(changed);
+    await this.#networks.release(changed);
   }
 
   async encodePrompts(prompts: readonly string[], options: CallOptions = {}): Promise<PromptEmbeds> {
-    const [session, tokenizer] = await Promise.all([this.#network('textEncoder'), this.#openTokenizer()]);
-    return embedPrompts(session, tokenizer, this.manifest, prompts, options);
+    return this.#networks.use('textEncoder', async (network) =>
+      embedPrompts(network, await this.#openTokenizer(), this.manifest, prompts, options),
+    );
   }
 
   async encodeImages(pixels: Tensor, options: CallOptions = {}): Promise<Tensor> {
-    return embedImages(await this.#network('imageEncoder'), pixels, options);
+    return this.#networks.use('imageEncoder', (network) => embedImages(network, pixels, options));
   }
 
   async *encode(pixels: AsyncIterable<Tensor>, options: VaeOptions = {}): AsyncGenerator<Tensor> {
@@ -105,49 +112,25 @@ class BundleModel implements Model {
   }
 
   encodePosterior(pixels: AsyncIterable<Tensor>, options: VaeOptions = {}): AsyncGenerator<Posterior> {
-    return encodePixels(() => this.#network('vaeEncoder'), this.manifest, pixels, options);
+    return this.#networks.stream('vaeEncoder', (open) => encodePixels(open, this.manifest, pixels, options));
   }
 
   decode(latents: AsyncIterable<Tensor>, options: DecodeOptions = {}): AsyncGenerator<Tensor> {
-    return decodeLatents(() => this.#network('vaeDecoder'), this.manifest, latents, options);
+    return this.#networks.stream('vaeDecoder', (open) => decodeLatents(open, this.manifest, latents, options));
   }
 
   async denoise(call: DenoiserCall, options: CallOptions = {}): Promise<Tensor> {
     const graph = isSecondDenoisers(this.manifest, call.timestep) ? 'denoiser2' : 'denoiser';
-    return predict(await this.#network(graph), this.manifest, call, options);
+    return this.#networks.use(graph, (network) => predict(network, this.manifest, call, options));
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    await this.#release(this.#networks.keys());
-  }
-
-  async #release(graphs: Iterable<GraphName>): Promise<void> {
-    const opening = [...graphs].flatMap((graph) => {
-      const network = this.#networks.get(graph);
-      this.#networks.delete(graph);
-      return network ?? [];
-    });
-    const opened = await Promise.allSettled(opening);
-    await Promise.all(opened.map((result) => (result.status === 'fulfilled' ? result.value.release() : undefined)));
-  }
-
-  async #network(graph: GraphName): Promise<NetworkSession> {
-    if (this.#isClosed) throw new NetworkError(`The model ${this.name} was closed. Load it again.`);
-    const known = this.#networks.get(graph);
-    if (known !== undefined) return known;
-    const opening = this.#open(graph);
-    this.#networks.set(graph, opening);
-    try {
-      return await opening;
-    } catch (error) {
-      // What was in the way may be gone the next time.
-      this.#networks.delete(graph);
-      throw error;
-    }
+    await this.#networks.release();
   }
 
   async #open(graph: GraphName): Promise<NetworkSession> {
+    if (this.#isClosed) throw new NetworkError(`The model ${this.name} was closed. Load it again.`);
     const changes = await this.#plan.read(graph);
     return openGraph(this.#bundle, graph, { device: this.device.device, threads: this.#threads, changes });
   }

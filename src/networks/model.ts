@@ -88,6 +88,13 @@ export interface MergedLora {
   readonly unmatchedKeys: readonly string[];
 }
 
+/**
+ * Which networks stay in memory: `high` keeps all that were used, `balanced` gives up the encoders of prompts and pictures
+ * once another one is used, `low` keeps those alone that are in use. What is given up is opened anew when it is needed.
+ */
+export const memoryUses = ['low', 'balanced', 'high'] as const;
+export type MemoryUse = (typeof memoryUses)[number];
+
 /** Whether tensors of a LoRA that stand for nothing in the model are passed over. */
 export interface LoraOptions {
   /** Default false: they are an error. */

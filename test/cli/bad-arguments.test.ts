@@ -182,3 +182,10 @@ test('--lora takes a safetensors file and a number', async () => {
     assert.deepEqual(await failure('generate', 'x', '--lora', text), [2, `error: ${message}`]);
   }
 });
+
+test('--memory and --device take a word of their lists', async () => {
+  assert.deepEqual(await failure('generate', 'x', '--memory', 'tiny', '--quiet'), [
+    2,
+    'error: Expected --memory to be one of low, balanced, high, got "tiny".',
+  ]);
+});
