@@ -40,12 +40,13 @@ class PipelineFolder:
                 f"{', '.join(missing)}. Get the whole pipeline again."
             )
 
-    def load(self, component: str, kind: type) -> Any:
-        """The component in float32, ready to run; `kind` is its class or a base of it."""
+    def load(self, component: str, kind: type | tuple[type, ...]) -> Any:
+        """The component in float32, ready to run; `kind` is its class or a base of it, or several of which one must be."""
         library, name = self.index[component]
         loaded_class = getattr(LIBRARIES.get(library), name, None)
         if loaded_class is None or not issubclass(loaded_class, kind):
-            raise ExportError(f"Expected {component} of {self.path} to be a {kind.__name__}, got {library}.{name}.")
+            kinds = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
+            raise ExportError(f"Expected {component} of {self.path} to be a {kinds}, got {library}.{name}.")
         try:
             loaded = loaded_class.from_pretrained(self.path / component, torch_dtype=torch.float32)
         except (OSError, ValueError, RuntimeError) as cause:

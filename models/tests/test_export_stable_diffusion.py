@@ -7,6 +7,7 @@ import torch
 from diffusers import LatentConsistencyModelPipeline
 
 from export.errors import ExportError
+from export.families.animatediff import repeat_rows
 from export.families.stable_diffusion import add_vae, embed_guidance, picture_size
 from export.parity.stable_diffusion import make_vae
 
@@ -22,6 +23,12 @@ def test_guidance_is_embedded_as_the_official_pipeline_does(width: int) -> None:
 
 def test_the_size_of_a_picture_is_that_of_its_latents_in_pixels() -> None:
     assert picture_size(torch.zeros(2, 4, 1, 3, 5), 8).tolist() == [[24, 40, 0, 0, 24, 40]] * 2
+
+
+def test_rows_are_repeated_as_torch_does() -> None:
+    x = torch.arange(12.0).view(3, 2, 2)
+    for dim in (0, 1, 2):
+        assert (repeat_rows(x, 3, dim) == x.repeat_interleave(3, dim=dim)).all()
 
 
 def test_a_vae_that_shifts_its_latents_is_refused() -> None:

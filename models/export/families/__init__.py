@@ -7,10 +7,12 @@ from typing import Any
 
 from ..bundle import BundleWriter
 from ..pipeline_folder import PipelineFolder
-from . import cogvideox, ltx, stable_diffusion, stable_diffusion_xl, wan
+from . import animatediff, cogvideox, ltx, stable_diffusion, stable_diffusion_xl, wan
 
 # By the class in model_index.json: writes graphs and tokenizer, and returns what the manifest says of this model.
 EXPORTERS: dict[str, Callable[[PipelineFolder, BundleWriter], dict[str, Any]]] = {
+    "AnimateDiffPipeline": animatediff.export,
+    "AnimateDiffVideoToVideoPipeline": animatediff.export,
     "CogVideoXPipeline": cogvideox.export_text_to_video,
     "LTXPipeline": ltx.export_text_to_video,
     "LatentConsistencyModelPipeline": stable_diffusion.export_distilled,

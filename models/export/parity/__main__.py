@@ -17,6 +17,7 @@ from diffusers import DiffusionPipeline
 
 from ..__main__ import Choices, export_pipeline
 from . import (
+    animatediff,
     latent_consistency,
     lora,
     ltx,
@@ -30,6 +31,7 @@ from . import (
 
 FIXTURES = Path(__file__).parents[3] / "test" / "fixtures" / "families"
 FAMILIES = {
+    "tiny-animatediff": animatediff,
     "tiny-lcm": latent_consistency,
     "tiny-ltx": ltx,
     "tiny-sd": stable_diffusion,
