@@ -1,17 +1,20 @@
 // A clip with a part made anew by a prompt; everything outside the mask stays as it was, and so does the sound.
 import { z } from 'zod';
 import { requireTask } from '../src/diffusion/conditions.js';
+import { withReferences } from '../src/diffusion/control.js';
 import { composite, greyOut, keepMask, type Mask, readMasks, takeMasks } from '../src/diffusion/masks.js';
-import { prompt, samplingOptions, sourceOptions, vaeOptions } from '../src/diffusion/options.js';
+import { prompt, referenceOptions, samplingOptions, sourceOptions, vaeOptions } from '../src/diffusion/options.js';
 import { decodeFrames } from '../src/diffusion/output.js';
 import { definePipeline } from '../src/diffusion/pipeline.js';
 import { prepareSampling } from '../src/diffusion/prepare.js';
-import { sampleFromSource } from '../src/diffusion/sample.js';
+import { sampleFromSource, sampleLatents } from '../src/diffusion/sample.js';
 import { planSource, Source } from '../src/diffusion/source.js';
 import type { SourcePiece } from '../src/diffusion/source-windows.js';
+import { tellSource } from '../src/diffusion/told-source.js';
+import { expected, InvalidOptionError } from '../src/errors.js';
 import type { Frame } from '../src/media/frame.js';
 import type { Posterior } from '../src/networks/model.js';
-import { axis, lengthOf } from '../src/tensor/tensor.js';
+import { axis, lengthOf, type Tensor } from '../src/tensor/tensor.js';
 
 export const inpaint = definePipeline({
   name: 'inpaint',
@@ -22,12 +25,19 @@ export const inpaint = definePipeline({
     mask: z.string().min(1).describe('what is made anew: a picture or clip (white), or x,y,w,h in source pixels'),
     strength: z.number().gt(0).max(1).default(1).describe('how much the masked part forgets what was there'),
     ...sourceOptions,
+    ...referenceOptions,
     ...samplingOptions,
     ...vaeOptions,
   }),
   async run(model, options, context) {
     const { manifest } = model;
     requireTask(manifest, 'inpaint');
+    // Told of both parts of the clip, and of the mask pixel by pixel.
+    const isTold = manifest.graphs.denoiser.controls !== undefined;
+    if (options.reference !== undefined) requireTask(manifest, 'reference');
+    if (isTold && options.strength < 1) {
+      throw new InvalidOptionError(expected('strength', `1 for model "${model.name}"`, options.strength));
+    }
     const { size, frameRate, audio, displayed } = await planSource(manifest, options, context);
     const prepared = await prepareSampling(model, { ...options, frameRate }, [{ text: options.prompt }], context);
 
@@ -35,7 +45,11 @@ export const inpaint = definePipeline({
     const readAhead: Frame[] = [];
     const masksAhead: Mask[] = [];
     const sourceOptions = { ...options, ...size, frameRate };
-    const source = new Source(options.input, sourceOptions, { onFrame: (frame) => void readAhead.push(frame) });
+    const source = new Source(options.input, sourceOptions, {
+      onFrame: (frame) => {
+        if (!isTold) readAhead.push(frame);
+      },
+    });
     const openMasks = () => readMasks(options.mask, displayed, size, frameRate, context.signal);
     const masks = openMasks();
 
@@ -73,7 +87,17 @@ export const inpaint = definePipeline({
       }
     }
 
-    const latents = sampleFromSource(prepared.sampling, pieces(), false, context);
+    async function* toldLatents(): AsyncGenerator<Tensor> {
+      for await (const frame of source.frames(context)) {
+        readAhead.push(frame);
+        masksAhead.push((await masks.next()).value);
+      }
+      const told = await tellSource(model, [...readAhead], [...masksAhead], size, context);
+      const start = await withReferences(model, told.start, options.reference, size, context);
+      yield* sampleLatents(prepared.sampling, told.shape, start, context);
+    }
+
+    const latents = isTold ? toldLatents() : sampleFromSource(prepared.sampling, pieces(), false, context);
 
     async function* frames(): AsyncGenerator<Frame> {
       const limit = () => source.numFrames;
@@ -103,6 +127,7 @@ export const inpaint = definePipeline({
         prompt: options.prompt,
         mask: options.mask,
         strength: options.strength,
+        ...(options.reference === undefined ? {} : { reference: options.reference }),
         startSeconds: options.startSeconds,
         ...(options.maxFrames === undefined ? {} : { maxFrames: options.maxFrames }),
         ...size,

@@ -1,11 +1,14 @@
 // A clip from a prompt.
 import { z } from 'zod';
 import { requireTask } from '../src/diffusion/conditions.js';
+import { parseControl, startFromControl, withReferences } from '../src/diffusion/control.js';
 import { clipSize, latentFrames, latentShape } from '../src/diffusion/geometry.js';
 import {
+  controlOptions,
   frameRateOptions,
   lengthOptions,
   prompt,
+  referenceOptions,
   samplingOptions,
   sizeOptions,
   vaeOptions,
@@ -14,6 +17,8 @@ import { decodeFrames } from '../src/diffusion/output.js';
 import { definePipeline } from '../src/diffusion/pipeline.js';
 import { prepareSampling } from '../src/diffusion/prepare.js';
 import { sampleLatents } from '../src/diffusion/sample.js';
+import type { Start } from '../src/diffusion/start.js';
+import type { Tensor } from '../src/tensor/tensor.js';
 
 export const textToVideo = definePipeline({
   name: 'generate',
@@ -23,12 +28,15 @@ export const textToVideo = definePipeline({
     ...lengthOptions,
     ...sizeOptions,
     ...frameRateOptions,
+    ...controlOptions,
+    ...referenceOptions,
     ...samplingOptions,
     ...vaeOptions,
   }),
   async run(model, options, context) {
     const { manifest } = model;
     requireTask(manifest, 'text');
+    const control = options.control === undefined ? undefined : parseControl(manifest, options.control);
     const size = clipSize(manifest, options);
     const numFrames = options.numFrames ?? manifest.defaults.numFrames;
     const frameRate = options.frameRate ?? manifest.defaults.frameRate;
@@ -39,7 +47,17 @@ export const textToVideo = definePipeline({
       [{ text: options.prompt }],
       context,
     );
-    const latents = sampleLatents(sampling, shape, {}, context);
+
+    async function* makeLatents(): AsyncGenerator<Tensor> {
+      let start: Start = {};
+      if (manifest.graphs.denoiser.conditionFrom === 'pixels') {
+        start = await startFromControl(model, control, shape, { ...size, frameRate }, context);
+      }
+      start = await withReferences(model, start, options.reference, size, context);
+      yield* sampleLatents(sampling, shape, start, context);
+    }
+
+    const latents = makeLatents();
     return {
       ...size,
       frameRate,
@@ -50,7 +68,16 @@ export const textToVideo = definePipeline({
         noise: sampling.noise,
         total: numFrames,
       }),
-      settings: { pipeline: 'generate', prompt: options.prompt, ...size, numFrames, frameRate, ...settings },
+      settings: {
+        pipeline: 'generate',
+        prompt: options.prompt,
+        ...(options.control === undefined ? {} : { control: options.control }),
+        ...(options.reference === undefined ? {} : { reference: options.reference }),
+        ...size,
+        numFrames,
+        frameRate,
+        ...settings,
+      },
       warnings,
     };
   },

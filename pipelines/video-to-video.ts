@@ -29,7 +29,9 @@ export const videoToVideo = definePipeline({
     const { size, frameRate, audio } = await planSource(manifest, options, context);
     const strength = options.strength ?? manifest.defaults.strength;
     const follows = manifest.tasks.includes('restyle');
-    if (!follows) requireTask(manifest, strength === 1 ? 'restyle' : 'text');
+    // Without following it, a source is started from; who is told of the whole clip would be told that there is none.
+    const startsFrom = strength < 1 && manifest.graphs.denoiser.conditionFrom !== 'pixels';
+    if (!follows) requireTask(manifest, startsFrom ? 'text' : 'restyle');
     const guidanceScale = options.guidanceScale ?? (follows ? manifest.defaults.sourceGuidanceScale : undefined);
     const sampled = { ...options, strength, guidanceScale, frameRate };
     const prepared = await prepareSampling(model, sampled, [{ text: options.prompt }], context);

@@ -25,9 +25,15 @@ OPSET = 20
 LARGEST_FILE_BYTES = 100_000_000
 
 # Folding one of these over a parameter would leave a weight that has lost its name.
-LAYOUT_OPS = ("Transpose", "Cast", "CastLike", "Reshape", "Unsqueeze", "Identity")
+LAYOUT_OPS = ("Transpose", "Cast", "CastLike", "Reshape", "Unsqueeze", "Identity", "Gather")
 
-AXES = {1: ("batch",), 2: ("batch", "tokens"), 3: ("batch", "tokens", "width"), 5: ("batch", "channels", "time", "height", "width")}
+AXES = {
+    1: ("batch",),
+    2: ("batch", "tokens"),
+    3: ("batch", "tokens", "width"),
+    4: ("batch", "channels", "height", "width"),
+    5: ("batch", "channels", "time", "height", "width"),
+}
 
 
 @dataclass(frozen=True)

@@ -69,10 +69,10 @@ def test_missing_components_are_named_and_nothing_is_written(tmp_path: Path, cap
 
 def test_what_the_family_does_not_cover_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_index(tmp_path / "p", **{**WAN, "transformer_2": ["diffusers", "WanTransformer3DModel"]})
-    for present in ("scheduler", "tokenizer", "transformer", "text_encoder", "vae"):
+    for present in ("scheduler", "tokenizer", "transformer", "transformer_2", "text_encoder", "vae"):
         (folder / present).mkdir()
     (folder / "scheduler/scheduler_config.json").write_text("{}")
-    assert "with one transformer" in refusal(capsys, "--pipeline", str(folder), "--out", str(tmp_path / "out"), "--license", "mit")
+    assert "two transformers to have a boundary_ratio" in refusal(capsys, "--pipeline", str(folder), "--out", str(tmp_path / "out"), "--license", "mit")
 
 
 def test_the_bundle_needs_a_name_a_place_and_a_licence(tmp_path: Path) -> None:

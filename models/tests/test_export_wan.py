@@ -9,11 +9,15 @@ import pytest
 import torch
 from diffusers import WanPipeline
 from tokenizers import Tokenizer
+from PIL import Image
 from torch import Tensor
+from transformers import CLIPImageProcessorPil
 
+from export.clip_pictures import resize_and_crop
 from export.graph import open_session
 from export.parity.goldens import moving_clip
 from export.parity.wan import make_pipeline
+from export.parity.wan_variants import from_picture
 
 torch.set_num_threads(1)
 torch.set_grad_enabled(False)
@@ -72,6 +76,24 @@ def test_every_weight_is_found_by_its_name(pipeline: WanPipeline, component: str
     for name, parameter in module.named_parameters():
         found = kept.get(name, kept.get(tied.get(name, "")))
         assert found is not None and (found == parameter.numpy()).all(), name
+
+
+@pytest.mark.parametrize("side", [30, 224])
+@pytest.mark.parametrize(("width", "height"), [(83, 47), (47, 83), (448, 448), (64, 300), (20, 26)])
+def test_pictures_are_resized_and_cropped_as_the_image_processor_does(side: int, width: int, height: int) -> None:
+    picture = torch.randint(0, 256, (height, width, 3), generator=torch.Generator().manual_seed(width), dtype=torch.uint8)
+    processor = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side}, do_normalize=False)
+    expected = processor(images=Image.fromarray(picture.numpy()), return_tensors="pt").pixel_values * 255
+    assert torch.equal(resize_and_crop(picture.permute(2, 0, 1)[None].float(), side), expected.round())
+
+
+def test_the_picture_encoder_gives_what_the_pipeline_asks_clip_for() -> None:
+    pipeline = from_picture()
+    picture = Image.fromarray(((moving_clip(1, 40, 56)[0, :, 0].permute(1, 2, 0) + 1) * 127.5).round().byte().numpy())
+    expected = pipeline.encode_image(picture, "cpu").numpy()
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 127.5 - 1
+    session = open_session(BUNDLE.with_name("tiny-wan-i2v") / "image_encoder/model.onnx")
+    assert np.abs(session.run(None, {"pixels": pixels.numpy()})[0] - expected).max() < 1e-5
 
 
 def test_the_tokenizer_cleans_up_white_space_and_reads_like_the_official_one(pipeline: WanPipeline) -> None:

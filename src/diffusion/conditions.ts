@@ -1,6 +1,6 @@
 // What is known of a clip before it is made: positions to keep, and a source clip to follow.
 import { InvalidOptionError } from '../errors.js';
-import { conditionMaskLength, type Manifest } from '../networks/manifest.js';
+import { type ConditionMeaning, conditionChannels, conditionMaskLength, type Manifest } from '../networks/manifest.js';
 import type { Schedule } from '../schedulers/scheduler.js';
 import { axis, concat, createTensor, filled, sizeOf, slice, type Tensor, writeSlice } from '../tensor/tensor.js';
 
@@ -18,6 +18,8 @@ export interface Told {
   readonly latents: Tensor;
   /** [1, F, t, h, w], 1 for each of the temporalCompression pixel frames that is known of a latent frame. */
   readonly frames: Tensor;
+  /** [1, S², t, h, w] with S = spatialCompression: 1 for each pixel that is known, where the denoiser is told of pixels. */
+  readonly pixels?: Tensor | undefined;
 }
 
 /** What the denoiser graph is given besides latents and prompt. */
@@ -45,7 +47,12 @@ export function sliceKnown(known: Known, start: number, end: number): Known {
 
 /** Returns latent frames [start, end) of what the denoiser is told. */
 export function sliceTold(told: Told, start: number, end: number): Told {
-  return { latents: slice(told.latents, axis.time, start, end), frames: slice(told.frames, axis.time, start, end) };
+  const cut = (tensor: Tensor) => slice(tensor, axis.time, start, end);
+  return {
+    latents: cut(told.latents),
+    frames: cut(told.frames),
+    pixels: told.pixels === undefined ? undefined : cut(told.pixels),
+  };
 }
 
 /** What a condition is made of; all span the same latents. */
@@ -65,19 +72,17 @@ export function buildCondition(manifest: Manifest, { known, told, follow }: Give
   const conditionLatents = createTensor(shape, told?.latents.data.slice());
   const conditionMask = createTensor(shape.with(axis.channels, conditionMaskLength(manifest)));
   const positions = sizeOf(shape.slice(axis.time));
-  const frames = manifest.latent.temporalCompression;
   let channel = 0;
   for (const meaning of meanings) {
-    const count = meaning === 'keep-frames' ? frames : 1;
+    const count = conditionChannels(manifest.latent, meaning);
+    const toldMask = told === undefined ? undefined : toldChannels(told, meaning);
     const mask = conditionMask.data.subarray(channel * positions, (channel + count) * positions);
     channel += count;
     for (let at = 0; at < mask.length; at++) {
       const position = at % positions;
       const isKept = known?.mask.data[position] === 1;
       if (meaning === 'follow') mask[at] = !isKept && follow !== undefined ? 1 : 0;
-      else if (isKept || told === undefined) mask[at] = isKept ? 1 : 0;
-      else if (meaning === 'keep-frames') mask[at] = told.frames.data[at] as number;
-      else mask[at] = isToldWhole(told, position, positions) ? 1 : 0;
+      else mask[at] = isKept ? 1 : (toldMask?.data[at] ?? 0);
     }
   }
   const follows = meanings.includes('follow') ? follow : undefined;
@@ -88,9 +93,13 @@ export function buildCondition(manifest: Manifest, { known, told, follow }: Give
   return { conditionLatents, conditionMask };
 }
 
-function isToldWhole({ frames }: Told, position: number, positions: number): boolean {
-  for (let at = position; at < frames.data.length; at += positions) if (frames.data[at] !== 1) return false;
-  return true;
+/** Returns the mask of what is told in the channels of that meaning. */
+function toldChannels({ frames, pixels }: Told, meaning: ConditionMeaning): Tensor | undefined {
+  if (meaning === 'keep-frames') return frames;
+  if (meaning === 'keep-pixels') return pixels;
+  const whole = slice(frames, axis.channels, 0, 1);
+  for (const [at, value] of frames.data.entries()) if (value !== 1) whole.data[at % whole.data.length] = 0;
+  return whole;
 }
 
 /** Returns what a denoiser is told of latents that are kept where the mask [1, 1, t, h, w] is 1. */

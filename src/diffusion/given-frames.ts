@@ -1,16 +1,16 @@
 // Frames that a clip is given, at its start and at its end, as what the model takes them for.
 import type { Frame } from '../media/frame.js';
 import { framesToPixels } from '../media/pixels.js';
-import type { Manifest } from '../networks/manifest.js';
 import type { Model } from '../networks/model.js';
 import type { TorchRandom } from '../tensor/random.js';
-import { axis, concat, createTensor, filled, type Tensor, writeSlice } from '../tensor/tensor.js';
+import { axis, concat, type Tensor } from '../tensor/tensor.js';
 import { type Known, keepFrames, tell } from './conditions.js';
 import { pixelFrames } from './geometry.js';
 import { drawLatents } from './posterior.js';
 import type { RunContext } from './progress.js';
 import type { Begin } from './start.js';
-import { encodeFrames, encodePixels, encodeSettled } from './stills.js';
+import { encodeFrames, encodeSettled } from './stills.js';
+import { tellClip } from './told-clip.js';
 
 /** Frames of a clip that is still to be made. */
 export interface GivenFrames {
@@ -30,8 +30,14 @@ export async function startFromFrames(
   const { denoiser, imageEncoder } = model.manifest.graphs;
   const imageEmbeds = imageEncoder === undefined ? undefined : await embedFrames(model, given, context);
   if (denoiser.conditionFrom === 'pixels') {
-    const { latents } = await encodePixels(model, clipPixels(model.manifest, given, shape), context);
-    return () => ({ told: { latents, frames: givenMask(model.manifest, given, shape) }, imageEmbeds });
+    const lastAt = pixelFrames(model.manifest, shape[axis.time] as number) - 1;
+    const pictureAt = (at: number) => given.first[at] ?? (at === lastAt ? given.last : undefined);
+    const frameAt = (at: number) => {
+      const picture = pictureAt(at);
+      return picture === undefined ? {} : { kept: framesToPixels([picture]) };
+    };
+    const start = await tellClip(model, shape, frameAt, context);
+    return () => ({ ...start, imageEmbeds });
   }
   const draw = await encodeGiven(model, given, shape, context);
   return (random) => {
@@ -64,42 +70,4 @@ async function encodeGiven(
     const known = keepFrames(undefined, shape, drawLatents(model.manifest, start, random), 0);
     return end === undefined ? known : keepFrames(known, shape, end, (shape[axis.time] as number) - 1);
   };
-}
-
-/** Yields the clip, mid-grey where nothing is given, a latent frame's pixels at a time. */
-async function* clipPixels(
-  { latent }: Manifest,
-  { first, last }: GivenFrames,
-  shape: readonly number[],
-): AsyncGenerator<Tensor> {
-  const grey = framesToPixels(first.slice(0, 1));
-  grey.data.fill(0);
-  const frames = shape[axis.time] as number;
-  for (let frame = 0; frame < frames; frame++) {
-    const length = frame === 0 ? 1 : latent.temporalCompression;
-    const start = frame === 0 ? 0 : (frame - 1) * latent.temporalCompression + 1;
-    const group = Array.from({ length }, (_, index) => {
-      const isLast = frame === frames - 1 && index === length - 1;
-      const picture = first[start + index] ?? (isLast ? last : undefined);
-      return picture === undefined ? grey : framesToPixels([picture]);
-    });
-    yield concat(group, axis.time);
-  }
-}
-
-/** Returns which pixel frames are given, [1, temporalCompression, t, h, w]; the first latent frame's are all the first frame. */
-function givenMask(manifest: Manifest, { first, last }: GivenFrames, shape: readonly number[]): Tensor {
-  const { temporalCompression } = manifest.latent;
-  const frames = shape[axis.time] as number;
-  const total = pixelFrames(manifest, frames);
-  const one = filled(shape.with(axis.channels, 1).with(axis.time, 1), 1);
-  const channels = Array.from({ length: temporalCompression }, (_, channel) => {
-    const mask = createTensor(shape.with(axis.channels, 1));
-    for (let frame = 0; frame < frames; frame++) {
-      const at = frame === 0 ? 0 : (frame - 1) * temporalCompression + 1 + channel;
-      if (at < first.length || (last !== undefined && at === total - 1)) writeSlice(mask, axis.time, frame, one);
-    }
-    return mask;
-  });
-  return concat(channels, axis.channels);
 }

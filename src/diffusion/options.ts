@@ -96,6 +96,19 @@ export const samplingOptions = {
     .describe('leaves out network calls while the answer would move by less than this share of itself'),
 };
 
+/** What a clip is made after, beside its prompt, by models that take it. */
+export const controlOptions = {
+  control: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('a clip that says what is made, as NAME=clip or NAME=clip:scale; NAME says what it shows, such as depth'),
+};
+
+export const referenceOptions = {
+  reference: z.string().min(1).optional().describe('a picture of what the clip shows; several, separated by commas'),
+};
+
 export const vaeOptions = {
   tileSize: z
     .int()

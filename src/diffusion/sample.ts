@@ -7,8 +7,8 @@ import { linearSigmas } from '../schedulers/flow-schedule.js';
 import type { NoiseSource, Scheduler } from '../schedulers/scheduler.js';
 import { combine } from '../tensor/math.js';
 import type { TorchRandom } from '../tensor/random.js';
-import { axis, lengthOf, sizeOf, slice, type Tensor } from '../tensor/tensor.js';
-import { buildCondition, type Condition, constrainTo, keepFrames, tell } from './conditions.js';
+import { axis, filled, lengthOf, sizeOf, slice, type Tensor } from '../tensor/tensor.js';
+import { buildCondition, constrainTo, keepFrames, tell } from './conditions.js';
 import { denoise, type Predict } from './denoise.js';
 import { type Guidance, guide, isGuided } from './guidance.js';
 import { drawLatents, sourceNoise } from './posterior.js';
@@ -58,7 +58,8 @@ interface Stretch extends Window, Start {
   readonly random: NoiseSource;
 }
 
-/** Yields the latents of a clip of `shape` [1, C, t, h, w] in pieces along time. */
+/** Yields the latents of a clip of `shape` [1, C, t, h, w] in pieces along time. Throws InvalidOptionError for a clip of several
+ * windows that has frames in front. */
 export async function* sampleLatents(
   sampling: Sampling,
   shape: readonly number[],
@@ -68,6 +69,11 @@ export async function* sampleLatents(
   const begin = typeof start === 'function' ? start : () => start;
   const total = shape[axis.time] as number;
   const windows = clipWindows(sampling.model, total);
+  if (typeof start !== 'function' && start.lead !== undefined) {
+    if (windows.length === 1) yield await sampleWithLead(sampling, shape, start, start.lead, context);
+    else throw new InvalidOptionError(expected('clip with references', 'one window long', `${windows.length} windows`));
+    return;
+  }
   if (sampling.windows === 'joint' || windows.length === 1) {
     const random = sampling.noise.startWindow(0);
     yield await sampleFilled(sampling, begin(random.random), { start: 0, end: total }, shape, random, context);
@@ -83,6 +89,22 @@ export async function* sampleLatents(
     },
   }));
   yield* sampleStream(sampling, fromArray(pieces), context);
+}
+
+/** Makes a clip together with the frames in front of it, and returns the clip. */
+async function sampleWithLead(
+  sampling: Sampling,
+  shape: readonly number[],
+  start: Start,
+  lead: number,
+  context: RunContext,
+): Promise<Tensor> {
+  const end = (shape[axis.time] as number) + lead;
+  const random = sampling.noise.startWindow(0);
+  const whole = shape.with(axis.time, end);
+  const stretch = { ...start, start: 0, end, shape: whole, noise: start.noise ?? random.normal(whole), random };
+  const latents = await sampleStretch(sampling, stretch, [{ start: 0, end }], context);
+  return slice(latents, axis.time, lead, end);
 }
 
 /** Yields latents made from a source that comes in pieces, as many as it has; holds about two windows when streaming.
@@ -237,14 +259,17 @@ function createPredict(
 ): Predict {
   const { model, guidance: asked, negative, frameRate } = sampling;
   const inWindow = async (window: Window, latents: Tensor, timestep: number, call: number): Promise<Tensor> => {
-    const { known, told, follow, imageEmbeds } = stretch;
-    const condition = buildCondition(model.manifest, sliceStart({ known, told, follow }, window));
-    const predict = (prompt: PromptEmbeds) =>
-      run(
-        model,
-        { latents, timestep, prompt, guidance: sampling.toldGuidance, imageEmbeds, frameRate, ...condition },
-        context,
-      );
+    const { known, told, follow, control, imageEmbeds } = stretch;
+    const given = sliceStart({ known, told, follow, control }, window);
+    const condition = {
+      guidance: sampling.toldGuidance,
+      imageEmbeds,
+      frameRate,
+      controlLatents: given.control?.latents,
+      controlScale: given.control === undefined ? undefined : filled([1], given.control.scale),
+      ...buildCondition(model.manifest, given),
+    };
+    const predict = (prompt: PromptEmbeds) => run(model, { latents, timestep, prompt, ...condition }, context);
     const conditional = await blendPrompts(sampling.prompts, stretch.start + window.start, latents, predict);
     const isSecond = isSecondDenoisers(model.manifest, timestep);
     const guidance = isSecond ? { ...asked, scale: asked.scale2 ?? asked.scale } : asked;
@@ -256,7 +281,7 @@ function createPredict(
     inWindow({ start: 0, end: lengthOf(latents, axis.time) }, latents, timestep, call);
 }
 
-function run(model: Model, call: DenoiserCall & Partial<Condition>, context: RunContext): Promise<Tensor> {
+function run(model: Model, call: DenoiserCall, context: RunContext): Promise<Tensor> {
   const work = () => model.denoise(call, { signal: context.signal, priority: context.priority });
   return context.clock === undefined ? work() : context.clock.time('denoise', work);
 }

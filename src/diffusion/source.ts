@@ -81,7 +81,8 @@ export class Source {
     }
   }
 
-  private async *pixels(step: number, context: RunContext): AsyncGenerator<Tensor> {
+  /** Yields the source's frames, which are counted. Throws MediaError when there is none. */
+  async *frames(context: RunContext): AsyncGenerator<Frame> {
     const { width, height, frameRate, startSeconds, maxFrames } = this.options;
     const frames = readFrames(this.path, {
       width,
@@ -92,11 +93,23 @@ export class Source {
       maxFrames,
       signal: context.signal,
     });
-    let group: Frame[] = [];
-    let last: Frame | undefined;
     for await (const frame of frames) {
       this.hooks.onFrame?.(frame);
       this.framesRead++;
+      yield frame;
+    }
+    if (this.framesRead === 0) {
+      throw new MediaError(
+        `Expected at least one frame in ${this.path}, got none. Check that it is a video or an image.`,
+      );
+    }
+    this.numFrames = this.framesRead;
+  }
+
+  private async *pixels(step: number, context: RunContext): AsyncGenerator<Tensor> {
+    let group: Frame[] = [];
+    let last: Frame | undefined;
+    for await (const frame of this.frames(context)) {
       last = frame;
       group.push(frame);
       if (this.framesRead === 1 || group.length === step) {
@@ -104,12 +117,7 @@ export class Source {
         group = [];
       }
     }
-    if (last === undefined) {
-      throw new MediaError(
-        `Expected at least one frame in ${this.path}, got none. Check that it is a video or an image.`,
-      );
-    }
-    this.numFrames = this.framesRead;
+    if (last === undefined) return;
     if (group.length > 0) {
       while (group.length < step) group.push(last);
       yield await this.toPixels(group);

@@ -16,6 +16,10 @@ export interface Start {
   readonly told?: Told | undefined;
   /** What the image encoder makes of the pictures that the clip starts from, [1, N, D], for every frame alike. */
   readonly imageEmbeds?: Tensor | undefined;
+  /** A clip whose pixels say what is to be made, as latents, and how much it counts. */
+  readonly control?: { readonly latents: Tensor; readonly scale: number } | undefined;
+  /** Latent frames in front of the clip that are made with it and then left out: what it is told of. Default 0. */
+  readonly lead?: number | undefined;
   /** Noise to start from instead of the seed's. */
   readonly noise?: Tensor | undefined;
 }
@@ -33,12 +37,16 @@ export function sliceStart(start: Start, { start: from, end }: Window): Start {
     known: start.known === undefined ? undefined : sliceKnown(start.known, from, end),
     told: start.told === undefined ? undefined : sliceTold(start.told, from, end),
     imageEmbeds: start.imageEmbeds,
+    control:
+      start.control === undefined
+        ? undefined
+        : { ...start.control, latents: slice(start.control.latents, axis.time, from, end) },
   };
 }
 
 /** Returns what a stretch starts from, its first frame put in front of it as often as that. What the denoiser is told of stays
  * where it is, as in diffusers. */
-export function fillFront({ source, follow, noise, known, told, imageEmbeds }: Start, count: number): Start {
+export function fillFront({ source, follow, noise, known, told, control, imageEmbeds }: Start, count: number): Start {
   const before = <T extends Tensor | undefined>(tensor: T): T => {
     if (tensor === undefined) return tensor;
     const first = slice(tensor, axis.time, 0, 1);
@@ -51,6 +59,7 @@ export function fillFront({ source, follow, noise, known, told, imageEmbeds }: S
     noise: before(noise),
     known: known === undefined ? undefined : { latents: before(known.latents), mask: before(known.mask) },
     told: told === undefined ? undefined : { latents: after(told.latents), frames: after(told.frames) },
+    control: control === undefined ? undefined : { ...control, latents: after(control.latents) },
     imageEmbeds,
   };
 }

@@ -17,9 +17,20 @@ export async function predict(
   options: CallOptions,
 ): Promise<Tensor> {
   const { latent, graphs } = manifest;
-  const { latents, timestep, prompt, guidance, imageEmbeds, frameRate, conditionLatents, conditionMask } = call;
+  const {
+    latents,
+    timestep,
+    prompt,
+    guidance,
+    imageEmbeds,
+    frameRate,
+    conditionLatents,
+    conditionMask,
+    controlLatents,
+  } = call;
   if (!Number.isFinite(timestep)) throw new InvalidOptionError(expected('timestep', 'a finite number', timestep));
   const { inputs } = graphs.denoiser;
+  const controlScale = inputs.includes('control_scale') ? (call.controlScale ?? filled([1], 1)) : call.controlScale;
   if (inputs.includes('frame_rate') && !(frameRate !== undefined && frameRate > 0)) {
     throw new InvalidOptionError(expected('frame rate', 'above 0, as this model goes by it', frameRate));
   }
@@ -49,7 +60,19 @@ export async function predict(
       tensor: conditionMask,
       row: [conditionMaskLength(manifest), ...volume],
     },
+    {
+      input: 'control_latents',
+      name: 'control latents',
+      tensor: controlLatents,
+      row: [latent.channels, ...volume],
+    },
+    { input: 'control_scale', name: 'control scale', tensor: controlScale, row: [] },
   ];
+  if (conditionLatents === undefined && graphs.denoiser.conditionFrom === 'pixels') {
+    throw new InvalidOptionError(
+      expected('condition latents', 'given, as this model is told of the whole clip', 'none', 'Use another model.'),
+    );
+  }
   if (imageEmbeds === undefined && inputs.includes('image_embeds')) {
     throw new InvalidOptionError(expected('image embeds', 'given, as this model starts from a picture', 'none'));
   }

@@ -10,7 +10,7 @@ export function manifestProblem(manifest: Manifest): string | undefined {
 
 function rules(manifest: Manifest): readonly (readonly [problem: string, isKept: boolean])[] {
   const { latent, defaults, window, graphs, files } = manifest;
-  const { inputs, conditionMask, conditionFrom, knownFrames } = graphs.denoiser;
+  const { inputs, conditionMask, conditionFrom, knownFrames, controls } = graphs.denoiser;
   const listed = new Set(files.map(({ path }) => path));
   const halves = [graphs.vaeEncoder, graphs.vaeDecoder];
   const graphPaths = [
@@ -67,6 +67,12 @@ function rules(manifest: Manifest): readonly (readonly [problem: string, isKept:
     [
       'graphs.denoiser.conditionFrom: expected knownFrames "told" with "pixels", as no latents of known frames alone are there to keep',
       conditionFrom !== 'pixels' || knownFrames === 'told',
+    ],
+    [
+      'graphs.denoiser.inputs: expected control_latents, control_scale and controls together, and conditionFrom "pixels"',
+      inputs.includes('control_latents') === (controls !== undefined) &&
+        inputs.includes('control_scale') === (controls !== undefined) &&
+        (controls === undefined || conditionFrom === 'pixels'),
     ],
     [
       'graphs.denoiser.inputs: expected image_embeds exactly when there is graphs.imageEncoder',

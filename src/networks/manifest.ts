@@ -55,16 +55,20 @@ export const denoiserInputs = [
   'frame_rate',
   'condition_latents',
   'condition_mask',
+  'control_latents',
+  'control_scale',
 ] as const;
 
 /**
  * What the channels of `condition_mask` say of a latent position. `keep-frames` stands for temporalCompression channels,
- * one for each pixel frame of a latent frame; the first latent frame's are all the first frame's.
+ * one for each pixel frame of a latent frame; the first latent frame's are all the first frame's. `keep-pixels` stands for
+ * spatialCompression² channels, one for each pixel of a latent position, row by row, in the pixel frame that is nearest to
+ * the latent frame's place in the clip.
  */
-export const conditionMaskChannels = ['keep', 'keep-frames', 'follow'] as const;
+export const conditionMaskChannels = ['keep', 'keep-frames', 'keep-pixels', 'follow'] as const;
 
 /** What a bundle may be able to do; each is a way to fill the denoiser's inputs. */
-export const tasks = ['text', 'first-frame', 'last-frame', 'inpaint', 'restyle'] as const;
+export const tasks = ['text', 'first-frame', 'last-frame', 'inpaint', 'restyle', 'control', 'reference'] as const;
 
 export const manifestSchema = z.object({
   formatVersion: z.literal(manifestFormatVersion),
@@ -132,6 +136,11 @@ export const manifestSchema = z.object({
       /** Whether known frames are put back into the latents at every step (the default), or the denoiser is only told. */
       knownFrames: z.enum(['kept', 'told']).optional(),
       otherNames: otherNamesSchema,
+      /** What a control clip may show, such as `depth`; the graph takes one as `control_latents`. */
+      controls: z
+        .array(z.string().regex(/^[a-z0-9-]+$/))
+        .min(1)
+        .optional(),
     }),
     /** Takes over from `denoiser` below that share of the noise schedule; its inputs are the same. */
     denoiser2: z
@@ -192,9 +201,16 @@ export function isSecondDenoisers({ graphs }: Manifest, timestep: number): boole
 /** Returns how many channels `condition_mask` has. */
 export function conditionMaskLength({ latent, graphs }: Manifest): number {
   const meanings = graphs.denoiser.conditionMask ?? [];
-  return meanings.reduce((sum, meaning) => sum + (meaning === 'keep-frames' ? latent.temporalCompression : 1), 0);
+  return meanings.reduce((sum, meaning) => sum + conditionChannels(latent, meaning), 0);
+}
+
+/** Returns how many channels of `condition_mask` that meaning stands for. */
+export function conditionChannels(latent: Manifest['latent'], meaning: ConditionMeaning): number {
+  if (meaning === 'keep-frames') return latent.temporalCompression;
+  return meaning === 'keep-pixels' ? latent.spatialCompression ** 2 : 1;
 }
 
 export type StateSpec = z.infer<typeof stateSchema>;
 export type StreamingGraph = z.infer<typeof streamingGraphSchema>;
 export type Task = (typeof tasks)[number];
+export type ConditionMeaning = (typeof conditionMaskChannels)[number];

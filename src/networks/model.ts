@@ -48,6 +48,10 @@ export interface DenoiserCall {
   readonly conditionLatents?: Tensor | undefined;
   /** [B, M, t, h, w], channels as in the manifest. */
   readonly conditionMask?: Tensor | undefined;
+  /** [B, C, t, h, w]: a clip whose pixels say what is to be made, mid-grey where nothing is. */
+  readonly controlLatents?: Tensor | undefined;
+  /** [B]: how much that counts. Default 1. */
+  readonly controlScale?: Tensor | undefined;
 }
 
 /** What the VAE says of a clip: its code, and how far the code may lie from that. */

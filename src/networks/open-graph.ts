@@ -105,6 +105,8 @@ function signature(manifest: Manifest, graph: GraphName): Signature {
       frame_rate: wanted('frame_rate', [any]),
       condition_latents: { ...latents, name: 'condition_latents' },
       condition_mask: wanted('condition_mask', [any, conditionMaskLength(manifest), any, any, any]),
+      control_latents: { ...latents, name: 'control_latents' },
+      control_scale: wanted('control_scale', [any]),
     };
     return {
       inputs: [latents, wanted('timestep', [any], ['float32', 'int64']), ...inputs.map((name) => optional[name])],

@@ -4,6 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { loadModel } from '../../src/networks/load-model.js';
 import type { Model } from '../../src/networks/model.js';
 import { openSafetensors, type SafetensorsFile } from '../../src/tensor/safetensors.js';
+import { axis, lengthOf } from '../../src/tensor/tensor.js';
 import { assertClose, inPieces, join } from '../networks/tiny-model.js';
 import { compareRun, familiesIn, familyFixtures, readCases, tolerance } from './compare.js';
 
@@ -43,10 +44,10 @@ for (const family of familiesIn(familyFixtures)) {
           ['pixels', 'latents', 'decoded'].map((name) => golden.read(`vae.${name}`)),
         );
         assert.ok(pixels !== undefined && latents !== undefined && decoded !== undefined);
-        const encoded = await join(model.encode(inPieces(pixels, [13])));
+        const encoded = await join(model.encode(inPieces(pixels, [lengthOf(pixels, axis.time)])));
         const largest = latents.data.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
         assertClose(encoded, latents, vaeTolerance * largest);
-        const pictures = await join(model.decode(inPieces(latents, [4])));
+        const pictures = await join(model.decode(inPieces(latents, [lengthOf(latents, axis.time)])));
         assertClose(pictures, decoded, vaeTolerance);
         for (const lengths of [[1], [4], [3, 7, 1], [1, 0, 5, 2]]) {
           assert.deepEqual(await join(model.encode(inPieces(pixels, lengths))), encoded);

@@ -9,7 +9,9 @@ import { assertClose, golden, goldensPath, withTinyModel } from './tiny-model.js
 const tolerance = 1e-5;
 const level = 637.5;
 
-async function goldenCall(model: Model): Promise<Required<Omit<DenoiserCall, 'imageEmbeds' | 'guidance'>>> {
+async function goldenCall(
+  model: Model,
+): Promise<Required<Omit<DenoiserCall, 'imageEmbeds' | 'guidance' | 'controlLatents' | 'controlScale'>>> {
   const file = await openSafetensors(goldensPath);
   const prompts: string[] = JSON.parse(file.metadata.prompts ?? '[]');
   assert.equal(Number(file.metadata.timestep), level);

@@ -24,5 +24,7 @@ EXPORTERS: dict[str, Callable[[PipelineFolder, BundleWriter], dict[str, Any]]] =
     "StableDiffusionXLPipeline": stable_diffusion_xl.export,
     "StableDiffusionXLImg2ImgPipeline": stable_diffusion_xl.export,
     "StableDiffusionXLInpaintPipeline": stable_diffusion_xl.export,
+    "WanImageToVideoPipeline": wan.export_image_to_video,
+    "WanVACEPipeline": wan.export_controlled,
     "WanPipeline": wan.export_text_to_video,
 }

@@ -1,6 +1,7 @@
-"""Wan 2.1 (arXiv 2503.20314): UMT5, a transformer over latent frames, and a causal VAE that works one latent frame at a time.
+"""Wan 2.1 and 2.2 (arXiv 2503.20314): UMT5, one or two transformers over latent frames, and a causal VAE.
 
-What the graphs must equal: pipelines/wan/pipeline_wan.py and models/autoencoders/autoencoder_kl_wan.py of diffusers.
+What the graphs must equal: pipelines/wan of diffusers. Clips that start from pictures are told of them in one of two ways:
+by channels beside the latents, with every pixel of the clip encoded, or (expand_timesteps) in the latents themselves.
 """
 
 from __future__ import annotations
@@ -8,90 +9,184 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan, WanTransformer3DModel
-from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, WanUpsample
-from torch import Tensor, nn
-from torch.nn import functional as F
-from transformers import UMT5EncoderModel
+from diffusers import AutoencoderKLWan, WanTransformer3DModel, WanVACETransformer3DModel
+from torch import Tensor
+from transformers import CLIPImageProcessor, CLIPVisionModel, CLIPVisionModelWithProjection, UMT5EncoderModel
 
 from ..bundle import BundleWriter
+from ..clip_pictures import picture_encoder_graph
 from ..errors import ExportError
 from ..graph import Graph
 from ..pipeline_folder import PipelineFolder
 from ..tokenizer import add_tokenizer
+from .wan_denoiser import OTHER_NAMES, TEXT_TOKENS, controlled_denoiser, kept_frames_denoiser, picture_denoiser, text_denoiser
+from .wan_vae import add_vae_half
 
 COMPONENTS = ("tokenizer", "text_encoder", "transformer", "vae", "scheduler")
-MAX_TOKENS = 512
-# How the model's authors call the modules, and how diffusers does (scripts/convert_wan_to_diffusers.py); LoRA files use either.
-OTHER_NAMES = {
-    **{
-        f"{blocks}.{{n}}.{theirs}": f"{blocks}.{{n}}.{ours}"
-        for blocks in ("blocks", "vace_blocks")
-        for theirs, ours in {
-            **{f"self_attn.{one}": f"attn1.to_{one}" for one in "qkv"},
-            "self_attn.o": "attn1.to_out.0",
-            **{f"cross_attn.{one}": f"attn2.to_{one}" for one in "qkv"},
-            "cross_attn.o": "attn2.to_out.0",
-            "cross_attn.k_img": "attn2.add_k_proj",
-            "cross_attn.v_img": "attn2.add_v_proj",
-            **{f"{theirs}.norm_{one}": f"{ours}.norm_{one}" for theirs, ours in (("self_attn", "attn1"), ("cross_attn", "attn2")) for one in "qk"},
-            "norm3": "norm2",
-            "ffn.0": "ffn.net.0.proj",
-            "ffn.2": "ffn.net.2",
-        }.items()
-    },
-    "text_embedding.0": "condition_embedder.text_embedder.linear_1",
-    "text_embedding.2": "condition_embedder.text_embedder.linear_2",
-    "time_embedding.0": "condition_embedder.time_embedder.linear_1",
-    "time_embedding.2": "condition_embedder.time_embedder.linear_2",
-    "time_projection.1": "condition_embedder.time_proj",
-    "img_emb.proj.1": "condition_embedder.image_embedder.ff.net.0.proj",
-    "img_emb.proj.3": "condition_embedder.image_embedder.ff.net.2",
-    "head.head": "proj_out",
-}  # fmt: skip
-# Frames that a causal convolution looks back.
-KEPT_FRAMES = 2
+# Latent positions that a token stands for, in height and in width.
+PATCH = 2
+# What the clips show that VACE was trained to go by (arXiv 2503.07598, section 3).
+CONTROLS = ["depth", "pose", "scribble", "gray", "flow", "layout"]
+CONDITION = ["condition_latents", "condition_mask"]
 
 
 def export_text_to_video(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]:
+    if folder.index.get("expand_timesteps"):
+        return export_pictures_in_latents(folder, bundle)
+    parts = experts(folder)
+    described = add_shared(folder, bundle)
+    denoisers = {}
+    for component, graph in parts:
+        transformer = load_transformer(folder, component)
+        channels = described["latent"]["channels"]
+        if transformer.config.in_channels != channels or transformer.config.image_dim is not None:
+            raise ExportError(f"Expected {component} of {folder.path} to take latents of {channels} channels and text alone.")
+        bundle.add_graph(f"{component}/model.onnx", text_denoiser(transformer))
+        denoisers[graph] = {"path": f"{component}/model.onnx"}
+        del transformer
+    denoisers["denoiser"]["inputs"] = ["prompt_embeds"]
+    return finish(folder, described, denoisers, "clips from a prompt", ["text"])
+
+
+def export_image_to_video(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]:
+    if folder.index.get("expand_timesteps"):
+        return export_pictures_in_latents(folder, bundle)
+    parts = experts(folder)
+    described = add_shared(folder, bundle)
+    latent = described["latent"]
+    picture_tokens = add_picture_encoder(folder, bundle) if folder.has("image_encoder") else None
+    denoisers = {}
+    for component, graph in parts:
+        transformer = load_transformer(folder, component)
+        config = transformer.config
+        if config.in_channels != 2 * latent["channels"] + latent["temporalCompression"]:
+            raise ExportError(f"Expected {component} of {folder.path} to take latents, a mask and a condition.")
+        if (config.image_dim is None) != (picture_tokens is None):
+            raise ExportError(f"Expected {folder.path} to have an image_encoder exactly when its {component} takes what it gives.")
+        bundle.add_graph(f"{component}/model.onnx", picture_denoiser(transformer, latent["temporalCompression"], picture_tokens))
+        denoisers[graph] = {"path": f"{component}/model.onnx"}
+        # Places for the tokens of two pictures take both or none.
+        tasks = ["last-frame"] if config.pos_embed_seq_len is not None else ["first-frame"]
+        del transformer
+    pictures = [] if picture_tokens is None else ["image_embeds"]
+    denoisers["denoiser"] |= {
+        "inputs": ["prompt_embeds", *pictures, *CONDITION],
+        "conditionMask": ["keep-frames"], "conditionFrom": "pixels", "knownFrames": "told",
+    }  # fmt: skip
+    if picture_tokens is None:
+        tasks = ["first-frame", "last-frame"]
+    else:
+        denoisers = {"imageEncoder": {"path": "image_encoder/model.onnx"}, **denoisers}
+    return finish(folder, described, denoisers, "clips that start from a picture", tasks)
+
+
+def export_pictures_in_latents(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]:
+    """Wan 2.2's small model: from a prompt alone, or from a picture whose latents stand in the first frame."""
+    if folder.has("transformer_2"):
+        raise ExportError(f"Expected {folder.path} to have one transformer, as it expands timesteps, got two.")
+    described = add_shared(folder, bundle)
+    bundle.add_graph("transformer/model.onnx", kept_frames_denoiser(load_transformer(folder, "transformer")))
+    denoiser = {"path": "transformer/model.onnx", "inputs": ["prompt_embeds", *CONDITION], "conditionMask": ["keep"]}
+    return finish(folder, described, {"denoiser": denoiser}, "clips from a prompt or a picture", ["text", "first-frame"])
+
+
+def export_controlled(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]:
+    """VACE (arXiv 2503.07598): one transformer that is told of a clip to go by, of a part that stays, and of pictures to show."""
+    parts = experts(folder)
+    described = add_shared(folder, bundle)
+    latent = described["latent"]
+    pixels = latent["spatialCompression"] ** 2
+    denoisers = {}
+    for component, graph in parts:
+        transformer = load_transformer(folder, component, WanVACETransformer3DModel)
+        if transformer.config.vace_in_channels != 2 * latent["channels"] + pixels:
+            raise ExportError(f"Expected {component} of {folder.path} to take two clips and a mask of {pixels} channels as its control.")
+        bundle.add_graph(f"{component}/model.onnx", controlled_denoiser(transformer, latent["spatialCompression"]))
+        denoisers[graph] = {"path": f"{component}/model.onnx"}
+        del transformer
+    denoisers["denoiser"] |= {
+        "inputs": ["prompt_embeds", *CONDITION, "control_latents", "control_scale"],
+        "conditionMask": ["keep-pixels"], "conditionFrom": "pixels", "knownFrames": "told", "controls": CONTROLS,
+    }  # fmt: skip
+    tasks = ["text", "first-frame", "last-frame", "inpaint", "control", "reference"]
+    return finish(folder, described, denoisers, "clips from a prompt, a clip to go by, and pictures", tasks)
+
+
+def add_shared(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]:
+    """Writes what every pipeline has, each network let go of before the next one is read; returns what the manifest says of it."""
     folder.require(COMPONENTS)
-    if folder.has("transformer_2") or folder.index.get("expand_timesteps"):
-        raise ExportError(f"Expected {folder.path} to be a Wan 2.1 pipeline, with one transformer and one timestep a call.")
-    # Each network is let go of before the next one is read.
     add_tokenizer(bundle, folder, collapse_spaces=True)
     bundle.add_graph("text_encoder/model.onnx", text_encoder_graph(folder.load("text_encoder", UMT5EncoderModel)))
-    transformer = folder.load("transformer", WanTransformer3DModel)
-    if transformer.config.in_channels != transformer.config.out_channels or transformer.config.image_dim is not None:
-        raise ExportError(f"Expected the transformer of {folder.path} to take latents and text alone.")
-    patch = transformer.config.patch_size
-    channels = transformer.config.in_channels
-    bundle.add_graph("transformer/model.onnx", denoiser_graph(transformer))
-    del transformer
     vae = folder.load("vae", AutoencoderKLWan)
-    if vae.config.patch_size is not None or vae.config.z_dim != channels:
-        raise ExportError(f"Expected the VAE of {folder.path} to have {channels} channels and no patches, as Wan 2.1's has.")
     halves = {name: add_vae_half(bundle, vae, name) for name in ("encoder", "decoder")}
     return {
-        "summary": "Wan 2.1: clips from a prompt.",
-        "tasks": ["text"],
         "latent": {
-            "channels": channels,
+            "channels": vae.config.z_dim,
             "temporalCompression": vae.config.scale_factor_temporal,
             "spatialCompression": vae.config.scale_factor_spatial,
-            "sizeMultiple": vae.config.scale_factor_spatial * max(patch),
         },
-        "defaults": {
-            "width": 832, "height": 480, "numFrames": 81, "frameRate": 16, "steps": 50, "guidanceScale": 5,
-            "negativePrompt": "", "strength": 0.8,
-        },
-        "window": {"latentFrames": 21, "overlap": 5},
-        "graphs": {
-            "textEncoder": {"path": "text_encoder/model.onnx", "maxTokens": MAX_TOKENS, "padding": "max"},
-            "denoiser": {"path": "transformer/model.onnx", "inputs": ["prompt_embeds"], "otherNames": OTHER_NAMES},
-            "vaeEncoder": halves["encoder"],
-            "vaeDecoder": halves["decoder"],
-        },
+        "textEncoder": {"path": "text_encoder/model.onnx", "maxTokens": TEXT_TOKENS, "padding": "max"},
+        "vaeEncoder": halves["encoder"],
+        "vaeDecoder": halves["decoder"],
+    }
+
+
+def experts(folder: PipelineFolder) -> list[tuple[str, str]]:
+    """The transformers' components and the graphs that they become."""
+    if not folder.has("transformer_2"):
+        return [("transformer", "denoiser")]
+    folder.require(("transformer_2",))
+    if not isinstance(folder.index.get("boundary_ratio"), float):
+        raise ExportError(f"Expected {folder.path} with two transformers to have a boundary_ratio, got {folder.index.get('boundary_ratio')}.")
+    return [("transformer", "denoiser"), ("transformer_2", "denoiser2")]
+
+
+def load_transformer(folder: PipelineFolder, component: str, kind: type = WanTransformer3DModel) -> Any:
+    transformer = folder.load(component, kind)
+    if list(transformer.config.patch_size) != [1, PATCH, PATCH]:
+        raise ExportError(f"Expected {component} of {folder.path} to take patches of 1x2x2, got {transformer.config.patch_size}.")
+    return transformer
+
+
+def add_picture_encoder(folder: PipelineFolder, bundle: BundleWriter) -> int:
+    """Writes CLIP's half that sees, and returns how many tokens it makes of a picture."""
+    folder.require(("image_encoder", "image_processor"))
+    kinds = (CLIPVisionModel, CLIPVisionModelWithProjection)
+    model = folder.load("image_encoder", kinds)
+    processor = CLIPImageProcessor.from_pretrained(folder.path / "image_processor")
+    bundle.add_graph("image_encoder/model.onnx", picture_encoder_graph(folder, model, processor))
+    return (model.config.image_size // model.config.patch_size) ** 2 + 1
+
+
+def finish(
+    folder: PipelineFolder, described: dict[str, Any], denoisers: dict[str, Any], does: str, tasks: list[str]
+) -> dict[str, Any]:
+    """The whole of what the manifest says."""
+    latent = described.pop("latent")
+    latent["sizeMultiple"] = latent["spatialCompression"] * PATCH
+    denoisers["denoiser"]["otherNames"] = OTHER_NAMES
+    two = "denoiser2" in denoisers
+    if two:
+        denoisers["denoiser2"]["below"] = folder.index["boundary_ratio"]
+    # Sizes, frames and guidance that the model cards of the two versions run with.
+    small = folder.index.get("expand_timesteps")
+    defaults = {
+        "width": 1280 if small else 832, "height": 704 if small else 480,
+        "numFrames": 121 if small else 81, "frameRate": 24 if small else 16,
+        "steps": 40 if two else 50, "guidanceScale": (4 if tasks == ["text"] else 3.5) if two else 5,
+        "negativePrompt": "", "strength": 0.8,
     }  # fmt: skip
+    if two and tasks == ["text"]:
+        denoisers["denoiser2"]["guidanceScale"] = 3
+    frames = (defaults["numFrames"] - 1) // latent["temporalCompression"] + 1
+    return {
+        "summary": f"Wan 2.{2 if two or small else 1}: {does}.",
+        "tasks": tasks,
+        "latent": latent,
+        "defaults": defaults,
+        "window": {"latentFrames": frames, "overlap": 5},
+        "graphs": {"textEncoder": described.pop("textEncoder"), **denoisers, **described},
+    }
 
 
 def text_encoder_graph(model: UMT5EncoderModel) -> Graph:
@@ -114,129 +209,3 @@ def text_encoder_graph(model: UMT5EncoderModel) -> Graph:
     return Graph(
         model, {"input_ids": (1,), "attention_mask": (1,)}, ("prompt_embeds",), (example([9, 5]), example([3]), example([1, 20, 7]))
     )
-
-
-def denoiser_graph(model: WanTransformer3DModel) -> Graph:
-    class Denoiser(type(model)):
-        """The velocity as one tensor."""
-
-        def forward(self, latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
-            return super().forward(latents, timestep, prompt_embeds, return_dict=False)[0]
-
-    model.__class__ = Denoiser
-
-    def example(batch: int, frames: int, height: int, width: int, tokens: int) -> tuple[Tensor, ...]:
-        generator = torch.Generator().manual_seed(frames * height + width)
-        return (
-            torch.randn(batch, model.config.in_channels, frames, height, width, generator=generator),
-            torch.linspace(900, 100, batch),
-            torch.randn(batch, tokens, model.config.text_dim, generator=generator),
-        )
-
-    free = {"latents": (2, 3, 4), "timestep": (), "prompt_embeds": (1,)}
-    return Graph(model, free, ("prediction",), (example(2, 3, 8, 12, 7), example(1, 1, 6, 4, 12), example(1, 5, 4, 10, 3)))
-
-
-class VaeHalf(nn.Module):
-    """One half of the VAE, a latent frame at a time. Children have the names that they have in AutoencoderKLWan.
-
-    Its states are the caches of the official code, each of one length: an empty cache, and the mark of one that is still to
-    be filled, mean zeros in front, which is how the convolutions pad.
-    """
-
-    def __init__(self, vae: AutoencoderKLWan, network: nn.Module):
-        super().__init__()
-        self.cache_places = sum(isinstance(module, WanCausalConv3d) for module in network.modules())
-        # Caches of one frame, by number.
-        self.short_caches: tuple[int, ...] = ()
-        shape = (1, vae.config.z_dim, 1, 1, 1)
-        self.register_buffer("latents_mean", torch.tensor(vae.config.latents_mean).view(shape))
-        self.register_buffer("latents_std", torch.tensor(vae.config.latents_std).view(shape))
-
-    def run(self, x: Tensor, caches: list, is_first: bool) -> Tensor:
-        raise NotImplementedError
-
-    def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        caches: list[Any] = [*states, *([None] * (self.cache_places - len(states)))]
-        result = self.run(x, caches, is_first=not states)
-        if states:
-            return result, *caches[: len(states)]
-        used = [cache for cache in caches if cache is not None]
-        return result, *(self.filled(used, number) for number in range(len(used)))
-
-    def filled(self, caches: list, number: int) -> Tensor:
-        """A cache as it stands after the first frame, filled up with zeros."""
-        cache = caches[number]
-        if isinstance(cache, str):
-            # The convolution before it has the same channels and size.
-            return torch.zeros_like(caches[number - 1]).repeat(1, 1, KEPT_FRAMES, 1, 1)
-        return cache if number in self.short_caches else F.pad(cache, (0, 0, 0, 0, KEPT_FRAMES - 1, 0))
-
-
-class Encoder(VaeHalf):
-    """Pixels to the mean of the posterior, scaled to unit variance."""
-
-    def __init__(self, vae: AutoencoderKLWan):
-        super().__init__(vae, vae.encoder)
-        self.encoder, self.quant_conv = vae.encoder, vae.quant_conv
-        with torch.no_grad():
-            caches: list[Any] = [None] * self.cache_places
-            for frames in (1, vae.config.scale_factor_temporal):
-                self.encoder(torch.zeros(1, 3, frames, 8, 8), feat_cache=caches, feat_idx=[0])
-        self.short_caches = tuple(n for n, cache in enumerate(caches) if cache is not None and cache.shape[2] == 1)
-
-    def run(self, x: Tensor, caches: list, is_first: bool) -> Tensor:
-        moments = self.quant_conv(self.encoder(x, feat_cache=caches, feat_idx=[0]))
-        return (moments.chunk(2, dim=1)[0] - self.latents_mean) / self.latents_std
-
-
-class Decoder(VaeHalf):
-    """Latents of unit variance to pixels in [-1, 1]."""
-
-    def __init__(self, vae: AutoencoderKLWan):
-        super().__init__(vae, vae.decoder)
-        self.post_quant_conv, self.decoder = vae.post_quant_conv, vae.decoder
-        for module in self.decoder.modules():
-            # Doubling is the same in both modes, and only this one becomes a Resize.
-            if isinstance(module, WanUpsample):
-                module.mode = "nearest"
-
-    def run(self, x: Tensor, caches: list, is_first: bool) -> Tensor:
-        x = self.post_quant_conv(x * self.latents_std + self.latents_mean)
-        return self.decoder(x, feat_cache=caches, feat_idx=[0], first_chunk=is_first).clamp(-1, 1)
-
-
-def add_vae_half(bundle: BundleWriter, vae: AutoencoderKLWan, half: str) -> dict[str, Any]:
-    """Writes the graphs of the first latent frame and of the others, and returns what the manifest says of them."""
-    module = (Encoder if half == "encoder" else Decoder)(vae).eval()
-    source, target = ("pixels", "latents") if half == "encoder" else ("latents", "pixels")
-    scale = vae.config.scale_factor_spatial if half == "encoder" else 1
-    channels = 3 if half == "encoder" else vae.config.z_dim
-    frames = vae.config.scale_factor_temporal if half == "encoder" else 1
-
-    def chunk(frames: int, batch: int, height: int, width: int) -> Tensor:
-        generator = torch.Generator().manual_seed(frames * height + width)
-        return torch.randn(batch, channels, frames, height * scale, width * scale, generator=generator)
-
-    sizes = ((2, 4, 6), (1, 6, 4), (1, 2, 2))
-    firsts = [(chunk(1, *size),) for size in sizes]
-    with torch.no_grad():
-        states = [module(*first)[1:] for first in firsts]
-    nexts = [(chunk(frames, *size), *before) for size, before in zip(sizes, states, strict=True)]
-    names = [f"state_{{}}_{n}" for n in range(len(states[0]))]
-    outputs = (target, *(name.format("out") for name in names))
-    # The first latent frame is neither stretched nor squeezed in time.
-    without_time = frozenset(name for name, _ in module.named_parameters() if ".time_conv." in name)
-    path, first_path = f"vae_{half}/model.onnx", f"vae_{half}/first.onnx"
-    bundle.add_graph(first_path, Graph(module, {source: (3, 4)}, outputs, tuple(firsts), without_time))
-    inputs = {source: (3, 4)} | {name.format("in"): (3, 4) for name in names}
-    bundle.add_graph(path, Graph(module, inputs, outputs, tuple(nexts)))
-    height = sizes[0][1] * vae.config.scale_factor_spatial
-    return {
-        "path": path,
-        "latentFrames": 1,
-        "first": {"path": first_path, "latentFrames": 1},
-        "states": [
-            {"channels": state.shape[1], "frames": state.shape[2], "spatialDivisor": height // state.shape[3]} for state in states[0]
-        ],
-    }

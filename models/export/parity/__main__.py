@@ -27,6 +27,8 @@ from . import (
     stable_diffusion_inpaint,
     stable_diffusion_xl,
     wan,
+    wan_vace,
+    wan_variants,
 )
 
 FIXTURES = Path(__file__).parents[3] / "test" / "fixtures" / "families"
@@ -39,6 +41,8 @@ FAMILIES = {
     "tiny-sd-inpaint": stable_diffusion_inpaint,
     "tiny-sdxl": stable_diffusion_xl,
     "tiny-wan": wan,
+    **wan_variants.FAMILIES,
+    "tiny-wan-vace": wan_vace,
 }
 
 

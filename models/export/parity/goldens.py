@@ -21,12 +21,14 @@ class Goldens:
         self.arrays: dict[str, Tensor] = {}
         self.cases: list[dict[str, Any]] = []
 
-    def add_run(self, name: str, pipeline: str, options: dict[str, Any], latents: Tensor, frames: np.ndarray,
+    def add_run(self, name: str, pipeline: str, options: dict[str, Any], latents: Tensor, frames: np.ndarray | None,
                 area: tuple[int, ...] | None = None) -> None:
-        """`latents` are [1,C,t,h,w] of unit variance, `frames` [T,H,W,3] in 0 to 1; `area` is x, y, width
+        """`latents` are [1,C,t,h,w] of unit variance, `frames` [T,H,W,3] in 0 to 1, or None where reelspace has its own way; `area` is x, y, width
         and height of what is compared of them, where that is not all."""
         self.cases.append({"name": name, "pipeline": pipeline, "options": options, **({} if area is None else {"area": area})})
         self.arrays[f"{name}.latents"] = latents.contiguous()
+        if frames is None:
+            return
         self.arrays[f"{name}.frames"] = torch.from_numpy(np.ascontiguousarray((frames * 255).round(), np.uint8))
         clipped = float(((frames <= 0) | (frames >= 1)).mean())
         print(f"{name}: {frames.shape}, latents up to {float(latents.abs().max()):.1f}, {clipped:.0%} of the colours clipped")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel, WanVideoToVideoPipeline
-from transformers import UMT5Config, UMT5EncoderModel
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
 from .goldens import Goldens, moving_clip, pictures, write_video
 from .random_weights import randomise
@@ -20,32 +22,46 @@ SIZE = {"width": 32, "height": 48}
 # reelspace's options, and what diffusers calls them.
 NAMES = {
     "prompt": "prompt", "negativePrompt": "negative_prompt", "width": "width", "height": "height", "numFrames": "num_frames",
-    "steps": "num_inference_steps", "guidanceScale": "guidance_scale", "strength": "strength",
+    "steps": "num_inference_steps", "guidanceScale": "guidance_scale", "guidanceScale2": "guidance_scale_2", "strength": "strength",
 }  # fmt: skip
+
+
+def make_text_encoder(tokenizer: PreTrainedTokenizerFast) -> UMT5EncoderModel:
+    config = UMT5Config(
+        vocab_size=len(tokenizer), d_model=TEXT_WIDTH, d_kv=8, d_ff=24, num_layers=2, num_heads=2,
+        relative_attention_num_buckets=8, relative_attention_max_distance=20,
+    )  # fmt: skip
+    return randomise(UMT5EncoderModel(config), 1)
+
+
+def make_transformer(seed: int = 2, **config: Any) -> WanTransformer3DModel:
+    given = {"in_channels": LATENT_CHANNELS, "out_channels": LATENT_CHANNELS, **config}
+    return randomise(
+        WanTransformer3DModel(
+            patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, text_dim=TEXT_WIDTH, freq_dim=16, ffn_dim=32,
+            num_layers=2, rope_max_seq_len=32, **given,
+        ),
+        seed,
+    )  # fmt: skip
+
+
+def make_vae(**config: Any) -> AutoencoderKLWan:
+    given = {"z_dim": LATENT_CHANNELS, "latents_mean": [-0.7, 0.4, 0.1, -0.2], "latents_std": [2.8, 1.4, 0.7, 1.1], **config}
+    return randomise(AutoencoderKLWan(base_dim=4, num_res_blocks=1, **given), 3)
+
+
+def make_scheduler() -> UniPCMultistepScheduler:
+    return UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
 
 
 def make_pipeline() -> WanPipeline:
     tokenizer = make_tokenizer()
-    text_encoder = UMT5EncoderModel(
-        UMT5Config(
-            vocab_size=len(tokenizer), d_model=TEXT_WIDTH, d_kv=8, d_ff=24, num_layers=2, num_heads=2,
-            relative_attention_num_buckets=8, relative_attention_max_distance=20,
-        )
-    )  # fmt: skip
-    transformer = WanTransformer3DModel(
-        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=LATENT_CHANNELS,
-        out_channels=LATENT_CHANNELS, text_dim=TEXT_WIDTH, freq_dim=16, ffn_dim=32, num_layers=2, rope_max_seq_len=32,
-    )  # fmt: skip
-    vae = AutoencoderKLWan(
-        base_dim=4, z_dim=LATENT_CHANNELS, num_res_blocks=1,
-        latents_mean=[-0.7, 0.4, 0.1, -0.2], latents_std=[2.8, 1.4, 0.7, 1.1],
-    )  # fmt: skip
     return WanPipeline(
         tokenizer=tokenizer,
-        text_encoder=randomise(text_encoder, 1),
-        transformer=randomise(transformer, 2),
-        vae=randomise(vae, 3),
-        scheduler=UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0),
+        text_encoder=make_text_encoder(tokenizer),
+        transformer=make_transformer(),
+        vae=make_vae(),
+        scheduler=make_scheduler(),
     )
 
 
@@ -87,10 +103,14 @@ def write_goldens(pipeline: WanPipeline, path: Path) -> None:
     add("generate-negative", "  the dog\nruns   in snow ", numFrames=9, negativePrompt="blurry", guidanceScale=3)
     add("generate-still", "a red fox", numFrames=1, width=64, height=16)
     add("restyle", "a red fox in the snow", input=source_path.name, strength=0.6)
+    for strength in (0.1, 0.3, 0.9):
+        add(f"restyle-{strength}", "a dog", input=source_path.name, steps=10, strength=strength, negativePrompt="blurry")
 
-    vae = pipeline.vae
+    add_vae(goldens, pipeline.vae, moving_clip(13, 32, 48))
+    goldens.save(path)
+
+
+def add_vae(goldens: Goldens, vae: AutoencoderKLWan, clip: Tensor) -> None:
     mean, std = (torch.tensor(values).view(1, -1, 1, 1, 1) for values in (vae.config.latents_mean, vae.config.latents_std))
-    clip = moving_clip(13, 32, 48)
     latents = vae.encode(clip).latent_dist.mode()
     goldens.add_vae(clip, (latents - mean) / std, vae.decode(latents).sample)
-    goldens.save(path)

@@ -1,0 +1,97 @@
+"""CLIP's view of a picture, with its image processor inside the graph: pixels of any size in, hidden states out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from PIL.Image import Resampling
+from torch import Tensor
+from transformers import CLIPVisionModel, CLIPVisionModelWithProjection
+
+from .errors import ExportError
+from .graph import Graph
+from .pipeline_folder import PipelineFolder
+
+
+# Pillow's weights are whole multiples of 1 / WEIGHT_UNIT.
+WEIGHT_UNIT = 2.0**22
+
+
+def picture_encoder_graph(folder: PipelineFolder, model: CLIPVisionModel | CLIPVisionModelWithProjection, processor: Any) -> Graph:
+    """Gives the last but one hidden states. Raises ExportError when the image processor does something else than CLIP's."""
+    check_processor(folder, processor)
+    side = processor.crop_size["height"]
+    mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (processor.image_mean, processor.image_std))
+
+    class PictureEncoder(type(model)):
+        """The hidden states that the denoiser is given."""
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            vision = getattr(self, "vision_model", self)
+            levels = resize_and_crop(((pixels + 1) * 127.5).round(), side)
+            states = vision.pre_layrnorm(vision.embeddings((levels * processor.rescale_factor - mean) / deviation))
+            for layer in vision.encoder.layers[:-1]:
+                states = layer(states, None)
+            return states
+
+    # A module around it would put a prefix before every parameter's name.
+    model.__class__ = PictureEncoder
+
+    def example(batch: int, height: int, width: int) -> tuple[Tensor]:
+        generator = torch.Generator().manual_seed(height)
+        return (torch.randint(0, 256, (batch, 3, height, width), generator=generator) / 127.5 - 1,)
+
+    skipped = ("post_layernorm.", f"encoder.layers.{model.config.num_hidden_layers - 1}.", "visual_projection.")
+    unused = frozenset(name for name, _ in model.named_parameters() if name.removeprefix("vision_model.").startswith(skipped))
+    sizes = (example(2, 2 * side + 6, 3 * side), example(1, 3 * side, side // 2 + 3), example(1, side, side))
+    return Graph(model, {"pixels": (2, 3)}, ("image_embeds",), sizes, unused)
+
+
+def check_processor(folder: PipelineFolder, processor: Any) -> None:
+    crop = dict(processor.crop_size)
+    is_clips = (
+        processor.do_resize and processor.do_center_crop and processor.do_rescale and processor.do_normalize
+        and processor.resample == Resampling.BICUBIC
+        and crop["height"] == crop["width"] == dict(processor.size).get("shortest_edge")
+    )  # fmt: skip
+    if not is_clips:
+        raise ExportError(
+            f"Expected image_processor of {folder.path} to resize the short side by bicubic filtering, to crop a square from the centre, "
+            "to rescale and to normalise, as CLIP's does."
+        )
+
+
+def resize_and_crop(levels: Tensor, side: int) -> Tensor:
+    """A square from the middle of pictures [B,3,H,W] of grey levels 0 to 255, the short side resized to `side`.
+
+    As Pillow does it (src/libImaging/Resample.c): bicubic with a = -0.5, widened when it shrinks, first along rows, then along
+    columns, rounded to whole levels after each. In float64, which holds Pillow's sums exactly.
+    """
+    levels = levels.double()
+    height, width = (torch.scalar_tensor(levels.shape[axis], dtype=torch.float64) for axis in (2, 3))
+    short = torch.minimum(height, width)
+    across = levels @ crop_weights(levels.shape[3], width, torch.floor(side * width / short), side).T
+    along = crop_weights(levels.shape[2], height, torch.floor(side * height / short), side) @ whole_levels(across)
+    return whole_levels(along).float()
+
+
+def whole_levels(levels: Tensor) -> Tensor:
+    return (levels + 0.5).floor().clamp(0, 255)
+
+
+def crop_weights(length: int, before: Tensor, after: Tensor, side: int) -> Tensor:
+    """[side, length]: how much each of `length` positions counts in the middle `side` of the `after` that they are resized to."""
+    scale = before / after
+    first = torch.floor((after - side) / 2)
+    widening = scale.clamp(min=1)
+    centres = (torch.arange(side, dtype=torch.float64) + first + 0.5)[:, None] * scale
+    positions = torch.arange(length, dtype=torch.float64)[None]
+    start, end = ((centres + sign * 2 * widening + 0.5).trunc() for sign in (-1, 1))
+    distance = ((positions - centres + 0.5) / widening).abs()
+    near = (1.5 * distance - 2.5) * distance * distance + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    weights = torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))
+    weights = torch.where((positions >= start) & (positions < end), weights, 0.0)
+    weights = weights / weights.sum(dim=1, keepdim=True) * WEIGHT_UNIT
+    return (weights.abs() + 0.5).floor() * weights.sign() / WEIGHT_UNIT

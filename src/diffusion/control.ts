@@ -1,0 +1,160 @@
+// A clip that says what is to be made (its depths, poses, edges), and pictures of what it is to show.
+import { expected, InvalidOptionError, MediaError } from '../errors.js';
+import type { Frame } from '../media/frame.js';
+import { framesToPixels } from '../media/pixels.js';
+import { probe } from '../media/probe.js';
+import { readFrames } from '../media/read-frames.js';
+import type { Manifest } from '../networks/manifest.js';
+import type { Model } from '../networks/model.js';
+import { axis, concat, createTensor, filled, type Tensor } from '../tensor/tensor.js';
+import { requireTask } from './conditions.js';
+import { pixelFrames, type Size } from './geometry.js';
+import type { RunContext } from './progress.js';
+import type { Start } from './start.js';
+import { encodePixels } from './stills.js';
+import { tellClip } from './told-clip.js';
+
+/** What a model is to be controlled by. */
+export interface Control {
+  readonly path: string;
+  /** How much it counts, from 0 on. */
+  readonly scale: number;
+}
+
+/** Returns the control of a text `NAME=clip` or `NAME=clip:scale`. Throws InvalidOptionError. */
+export function parseControl(manifest: Manifest, text: string): Control {
+  requireTask(manifest, 'control');
+  const names = manifest.graphs.denoiser.controls ?? [];
+  const [, name = '', path = '', scale = '1'] = /^([^=]*)=(.+?)(?::(\d+(?:\.\d+)?))?$/.exec(text) ?? [];
+  if (names.includes(name)) return { path, scale: Number(scale) };
+  throw new InvalidOptionError(
+    expected('control', `NAME=clip or NAME=clip:scale, NAME one of ${names.join(', ')}`, text),
+  );
+}
+
+/** Returns what a clip of `shape` [1, C, t, h, w] that is made anew from end to end starts from, under that control or none. */
+export async function startFromControl(
+  model: Model,
+  control: Control | undefined,
+  shape: readonly number[],
+  clip: Size & { readonly frameRate: number },
+  context: RunContext,
+): Promise<Start> {
+  if (control === undefined) return tellClip(model, shape, () => ({}), context);
+  const frames = await readControl(
+    control.path,
+    pixelFrames(model.manifest, shape[axis.time] as number),
+    clip,
+    context,
+  );
+  const start = await tellClip(model, shape, (at) => ({ remade: framesToPixels([frames[at] as Frame]) }), context);
+  return { ...start, control: { latents: (start.control as { latents: Tensor }).latents, scale: control.scale } };
+}
+
+async function readControl(
+  path: string,
+  count: number,
+  { width, height, frameRate }: Size & { readonly frameRate: number },
+  { signal }: RunContext,
+): Promise<Frame[]> {
+  const { isStill } = await probe(path, { signal });
+  const read = { width, height, fit: 'cover', maxFrames: isStill ? 1 : count, signal } as const;
+  const frames: Frame[] = [];
+  for await (const frame of readFrames(path, isStill ? read : { ...read, frameRate })) frames.push(frame);
+  const [first] = frames;
+  if (isStill && first !== undefined) return new Array<Frame>(count).fill(first);
+  if (frames.length === count) return frames;
+  throw new MediaError(
+    expected(
+      `frames of control ${path}`,
+      `at least ${count}`,
+      frames.length,
+      'Ask for fewer frames, or a higher rate.',
+    ),
+  );
+}
+
+/** Returns the start with a latent frame in front for each picture of what the clip is to show, later ones first; `paths` are
+ * separated by commas. */
+export async function withReferences(
+  model: Model,
+  start: Start,
+  paths: string | undefined,
+  size: Size,
+  context: RunContext,
+): Promise<Start> {
+  if (paths === undefined) return start;
+  requireTask(model.manifest, 'reference');
+  const { told, control } = start;
+  if (told === undefined || control === undefined) return start;
+  const coded: Tensor[] = [];
+  for (const path of paths.split(',')) {
+    const picture = await readWhole(path, context);
+    async function* pixels() {
+      yield onWhite(picture, size);
+    }
+    coded.unshift((await encodePixels(model, pixels(), context)).latents);
+  }
+  const lead = coded.length;
+  const before = (front: Tensor | number, rest: Tensor) =>
+    concat([typeof front === 'number' ? filled(rest.shape.with(axis.time, lead), front) : front, rest], axis.time);
+  return {
+    ...start,
+    lead,
+    told: {
+      latents: before(concat(coded, axis.time), told.latents),
+      frames: before(1, told.frames),
+      pixels: told.pixels === undefined ? undefined : before(1, told.pixels),
+    },
+    control: { ...control, latents: before(0, control.latents) },
+  };
+}
+
+/** Returns a picture at its own size. */
+async function readWhole(path: string, { signal }: RunContext): Promise<Frame> {
+  for await (const frame of readFrames(path, { maxFrames: 1, signal })) return frame;
+  throw new MediaError(`Expected at least one frame in ${path}, got none. Check that it is an image.`);
+}
+
+/** Returns pixels [1, 3, 1, H, W] of a picture scaled to fit the size, by bilinear sampling, in the middle of white. */
+export function onWhite(picture: Frame, size: Size): Tensor {
+  const scale = Math.min(size.height / picture.height, size.width / picture.width);
+  const height = Math.trunc(picture.height * scale);
+  const width = Math.trunc(picture.width * scale);
+  const top = Math.floor((size.height - height) / 2);
+  const left = Math.floor((size.width - width) / 2);
+  const source = framesToPixels([picture]).data;
+  const rows = sampling(picture.height, height);
+  const columns = sampling(picture.width, width);
+  const result = createTensor([1, 3, 1, size.height, size.width]);
+  result.data.fill(1);
+  for (let channel = 0; channel < 3; channel++) {
+    const plane = source.subarray(channel * picture.height * picture.width);
+    const at = (y: number, x: number) => plane[y * picture.width + x] as number;
+    for (const [y, row] of rows.entries()) {
+      for (const [x, column] of columns.entries()) {
+        const above = at(row.from, column.from) * (1 - column.share) + at(row.from, column.to) * column.share;
+        const below = at(row.to, column.from) * (1 - column.share) + at(row.to, column.to) * column.share;
+        result.data[(channel * size.height + top + y) * size.width + left + x] =
+          above * (1 - row.share) + below * row.share;
+      }
+    }
+  }
+  return result;
+}
+
+interface Sample {
+  readonly from: number;
+  readonly to: number;
+  /** Of `to`. */
+  readonly share: number;
+}
+
+/** Returns where each of `count` positions lies between those of a line of `length`, centres meeting centres. */
+function sampling(length: number, count: number): Sample[] {
+  return Array.from({ length: count }, (_, index) => {
+    const place = Math.max(0, (index + 0.5) * (length / count) - 0.5);
+    const from = Math.min(Math.floor(place), length - 1);
+    return { from, to: Math.min(from + 1, length - 1), share: place - from };
+  });
+}

@@ -1,0 +1,48 @@
+// A source clip a part of which is made over, as a denoiser is told of it; held in memory as a whole.
+import type { Frame } from '../media/frame.js';
+import { framesToPixels } from '../media/pixels.js';
+import type { Model } from '../networks/model.js';
+import { axis, type Tensor } from '../tensor/tensor.js';
+import { latentFrames, latentShape, type Size } from './geometry.js';
+import type { Mask } from './masks.js';
+import type { RunContext } from './progress.js';
+import type { Start } from './start.js';
+import { tellClip } from './told-clip.js';
+
+/** A clip to be made over, and what it starts from. */
+export interface ToldSource {
+  readonly start: Start;
+  /** [1, C, t, h, w]. */
+  readonly shape: readonly number[];
+}
+
+/** Returns what a source of at least one frame starts from. Its last frame and mask are repeated up to the next length that
+ * the model takes. */
+export async function tellSource(
+  model: Model,
+  frames: readonly Frame[],
+  masks: readonly Mask[],
+  size: Size,
+  context: RunContext,
+): Promise<ToldSource> {
+  const { temporalCompression } = model.manifest.latent;
+  const count = Math.ceil((frames.length - 1) / temporalCompression) * temporalCompression + 1;
+  const shape = latentShape(model.manifest, size, latentFrames(model.manifest, count));
+  const start = await tellClip(
+    model,
+    shape,
+    (at) => {
+      const mask = masks[Math.min(at, frames.length - 1)] as Mask;
+      const pixels = framesToPixels([frames[Math.min(at, frames.length - 1)] as Frame]);
+      return { kept: greyWhere(pixels, mask, 1), remade: greyWhere(pixels, mask, 0), mask };
+    },
+    context,
+  );
+  return { start, shape };
+}
+
+/** Returns pixels [1, 3, 1, H, W] that are mid-grey where the mask has that value (new tensor). */
+function greyWhere({ data, shape }: Tensor, mask: Mask, value: 0 | 1): Tensor {
+  const area = shape.slice(axis.height).reduce((product, length) => product * length, 1);
+  return { shape, data: data.map((level, at) => (mask[at % area] === value ? 0 : level)) };
+}

@@ -1,0 +1,99 @@
+// Models that are told of pictures and clips: what they refuse, and that long clips stay told of where they start.
+import assert from 'node:assert/strict';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { extend } from '../../pipelines/extend.js';
+import { imageToVideo } from '../../pipelines/image-to-video.js';
+import { textToVideo } from '../../pipelines/text-to-video.js';
+import { videoToVideo } from '../../pipelines/video-to-video.js';
+import { InvalidOptionError } from '../../src/errors.js';
+import type { Clip } from '../../src/media/clip.js';
+import { loadModel } from '../../src/networks/load-model.js';
+import type { Model } from '../../src/networks/model.js';
+import { axis, concat, slice, type Tensor } from '../../src/tensor/tensor.js';
+import { familyFixtures } from './compare.js';
+
+const clip = `${familyFixtures}tiny-wan.mkv`;
+const picture = `${familyFixtures}tiny-wan-i2v-32x48-first.png`;
+const small = { width: 32, height: 48, steps: 2, seed: 1, guidanceScale: 1 } as const;
+const prompt = 'a cat';
+
+let scratch: string;
+const models: Model[] = [];
+before(async () => {
+  scratch = await mkdtemp(join(tmpdir(), 'reelspace-given-'));
+});
+after(async () => {
+  for (const model of models) await model.close();
+  await rm(scratch, { recursive: true });
+});
+
+async function open(path: string): Promise<Model> {
+  const model = await loadModel(path, { device: 'cpu', threads: 1 });
+  models.push(model);
+  return model;
+}
+
+async function latentsOf(run: (onLatents: (latents: Tensor) => void) => Promise<Clip>): Promise<Tensor> {
+  const pieces: Tensor[] = [];
+  for await (const _ of (await run((latents) => void pieces.push(latents))).frames);
+  return concat(pieces, axis.time);
+}
+
+async function refused(message: RegExp, run: Promise<Clip>) {
+  await assert.rejects(
+    run.then(async ({ frames }) => {
+      for await (const _ of frames);
+    }),
+    (error) => {
+      assert.ok(error instanceof InvalidOptionError, String(error));
+      assert.match(error.message, message);
+      return true;
+    },
+  );
+}
+
+test('a model that starts from a picture does nothing else', async () => {
+  const model = await open(`${familyFixtures}tiny-wan-i2v`);
+  await refused(/able to do "text", but it does first-frame/, textToVideo.run(model, { prompt }));
+  await refused(/able to do "last-frame"/, imageToVideo.run(model, { ...small, input: picture, last: picture }));
+  await refused(/able to do "restyle"/, videoToVideo.run(model, { ...small, input: clip, prompt, strength: 0.5 }));
+  const prompts = await model.encodePrompts([prompt]);
+  const latents = { shape: [1, 4, 1, 2, 2], data: new Float32Array(16) };
+  await assert.rejects(model.denoise({ latents, timestep: 1, prompt: prompts }), /condition latents to be given/);
+  await assert.rejects(
+    model.denoise({ latents, timestep: 1, prompt: prompts, conditionLatents: latents }),
+    /image embeds to be given, as this model starts from a picture/,
+  );
+  await assert.rejects(model.encodeImages(latents), /shape of pictures to be \[B, 3, height, width\]/);
+});
+
+test('a model of one denoiser takes no guidance for a second', async () => {
+  const model = await open(`${familyFixtures}tiny-wan-i2v`);
+  await refused(
+    /has one denoiser, got 3\. Leave it out/,
+    imageToVideo.run(model, { ...small, input: picture, guidanceScale2: 3 }),
+  );
+});
+
+test('a clip of several windows is told of its start, and of what it shares, in each', async () => {
+  const folder = join(scratch, 'short-windows');
+  await cp(`${familyFixtures}tiny-wan-i2v`, folder, { recursive: true });
+  const file = join(folder, 'reelspace.json');
+  const manifest = JSON.parse(await readFile(file, 'utf8'));
+  manifest.window = { latentFrames: 3, overlap: 1 };
+  await writeFile(file, JSON.stringify(manifest));
+  const model = await open(folder);
+  const run = (numFrames: number) =>
+    latentsOf((onLatents) => imageToVideo.run(model, { ...small, input: picture, prompt, numFrames }, { onLatents }));
+  const long = await run(17);
+  assert.deepEqual(long.shape, [1, 4, 5, 6, 4]);
+  const first = await run(9);
+  assert.deepEqual(slice(long, axis.time, 0, 3), first);
+  const extended = await latentsOf((onLatents) =>
+    extend.run(model, { ...small, input: clip, prompt, numFrames: 8 }, { onLatents }),
+  );
+  assert.deepEqual(extended.shape, [1, 4, 3, 6, 4]);
+});
