@@ -89,7 +89,7 @@ export async function withReferences(
   if (told === undefined || control === undefined) return start;
   const coded: Tensor[] = [];
   for (const path of paths.split(',')) {
-    const picture = await readWhole(path, context);
+    const picture = await readWhole(path, model.manifest.latent.spatialCompression, context);
     async function* pixels() {
       yield onWhite(picture, size);
     }
@@ -110,9 +110,11 @@ export async function withReferences(
   };
 }
 
-/** Returns a picture at its own size. */
-async function readWhole(path: string, { signal }: RunContext): Promise<Frame> {
-  for await (const frame of readFrames(path, { maxFrames: 1, signal })) return frame;
+/** Returns a picture at its own size, rounded down to the multiple as diffusers does. */
+async function readWhole(path: string, multiple: number, { signal }: RunContext): Promise<Frame> {
+  const info = await probe(path, { signal });
+  const [width, height] = [info.width, info.height].map((side) => Math.max(multiple, side - (side % multiple)));
+  for await (const frame of readFrames(path, { width, height, fit: 'fill', maxFrames: 1, signal })) return frame;
   throw new MediaError(`Expected at least one frame in ${path}, got none. Check that it is an image.`);
 }
 

@@ -71,7 +71,15 @@ export async function* sampleLatents(
   const windows = clipWindows(sampling.model, total);
   if (typeof start !== 'function' && start.lead !== undefined) {
     if (windows.length === 1) yield await sampleWithLead(sampling, shape, start, start.lead, context);
-    else throw new InvalidOptionError(expected('clip with references', 'one window long', `${windows.length} windows`));
+    else
+      throw new InvalidOptionError(
+        expected(
+          'latent frames of a clip with references',
+          `at most ${sampling.model.manifest.window.latentFrames}`,
+          total,
+          'Ask for fewer frames.',
+        ),
+      );
     return;
   }
   if (sampling.windows === 'joint' || windows.length === 1) {
