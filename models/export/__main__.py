@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .bundle import BundleWriter, add_shared_files, license_of
+from .bundle import DEVICES, BundleWriter, add_shared_files, license_of
 from .errors import ExportError
 from .families import EXPORTERS
 from .pipeline_folder import read_pipeline_folder
@@ -31,6 +31,8 @@ class Choices:
     # Width and height, and number of frames, of a run that says nothing else.
     size: tuple[int, int] | None = None
     frames: int | None = None
+    # One of bundle.DEVICES.
+    device: str = "any"
 
 
 def export_pipeline(pipeline: Path, out: Path, choices: Choices) -> None:
@@ -50,7 +52,7 @@ def export_pipeline(pipeline: Path, out: Path, choices: Choices) -> None:
         raise ExportError(f"Expected the model card of {pipeline} to name a licence. Name it with --license.")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-        bundle = BundleWriter(Path(scratch) / "bundle", choices.dtype)
+        bundle = BundleWriter(Path(scratch) / "bundle", choices.dtype, choices.device)
         add_shared_files(bundle, folder)
         described = export(folder, bundle)
         choose_defaults(described, choices)
@@ -94,9 +96,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dtype", choices=DTYPES, default="fp32", help="what matrices are stored as (default: fp32)")
     parser.add_argument("--size", type=size_of, metavar="WxH", help="size of a clip where a run names none (default: the family's)")
     parser.add_argument("--frames", type=int, metavar="N", help="length of a clip where a run names none (default: the family's)")
+    parser.add_argument(
+        "--device", choices=DEVICES, default="any", help="cuda: a causal VAE takes a whole clip a call, so that its states stay on the device"
+    )
     options = parser.parse_args(arguments)
+    choices = Choices(options.license, options.source, options.dtype, options.size, options.frames, options.device)
     try:
-        export_pipeline(options.pipeline, options.out, Choices(options.license, options.source, options.dtype, options.size, options.frames))
+        export_pipeline(options.pipeline, options.out, choices)
     except ExportError as error:
         print(error, file=sys.stderr)
         return 1

@@ -6,32 +6,53 @@ import hashlib
 import json
 import re
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from .errors import ExportError
 from .graph import Graph, compare, write_graph
+from .loop import join_into_loop
 from .pipeline_folder import INDEX, PipelineFolder
 from .precision import LARGEST_DIFFERENCE
 
 FORMAT_VERSION = 1
 
+# What a bundle can be made for. On CUDA, onnxruntime-node copies every input and output through the host's memory.
+DEVICES = ("any", "cuda")
+
 
 class BundleWriter:
     """A bundle on its way into a folder."""
 
-    def __init__(self, folder: Path, dtype: str = "fp32"):
+    def __init__(self, folder: Path, dtype: str = "fp32", device: str = "any"):
         self.folder = folder
         self.dtype = dtype
+        # Where the bundle is to run: one of DEVICES.
+        self.device = device
         # Of the graphs that are not float32, by path: the largest difference from PyTorch in float32, as a share of the largest value.
         self.differences: dict[str, float] = {}
 
     def add_graph(self, path: str, graph: Graph) -> None:
         """Writes a graph and prints how far it is from PyTorch. Raises ExportError when that is too far."""
-        place = self.folder / path
         # Pictures show every rounding of the VAE, which is small beside the others.
         dtype = "fp32" if path.startswith("vae_") else self.dtype
-        write_graph(graph, place, dtype)
+        write_graph(graph, self.folder / path, dtype)
+        self.hold(path, graph, dtype)
+
+    def add_loop(self, path: str, first: Graph, following: Graph, whole: Graph, frames: int) -> None:
+        """Writes one graph of two that hand states on: of the first frame, and of `frames` at a time. `whole` is what they are held
+        against. Raises ExportError when that is too far."""
+        with tempfile.TemporaryDirectory() as scratch:
+            parts = [Path(scratch) / name for name in ("first.onnx", "following.onnx")]
+            for graph, place in zip((first, following), parts, strict=True):
+                write_graph(graph, place, "fp32")
+            join_into_loop(*parts, self.folder / path, frames)
+        self.hold(path, whole, "fp32")
+
+    def hold(self, path: str, graph: Graph, dtype: str) -> None:
+        """Prints how far a graph that was written is from PyTorch. Raises ExportError when that is too far."""
+        place = self.folder / path
         difference = compare(graph, place)
         size = sum(file.stat().st_size for file in place.parent.glob(f"{place.name}*"))
         print(

@@ -66,7 +66,8 @@ def resize_and_crop(levels: Tensor, side: int) -> Tensor:
     """A square from the middle of pictures [B,3,H,W] of grey levels 0 to 255, the short side resized to `side`.
 
     As Pillow does it (src/libImaging/Resample.c): bicubic with a = -0.5, widened when it shrinks, first along rows, then along
-    columns, rounded to whole levels after each. In float64, which holds Pillow's sums exactly.
+    columns, rounded to whole levels after each. (Pillow 13 begins with the columns of pictures that are more than twice as high as
+    wide, which can change levels by 3.) In float64, which holds Pillow's sums exactly.
     """
     levels = levels.double()
     height, width = (torch.scalar_tensor(levels.shape[axis], dtype=torch.float64) for axis in (2, 3))

@@ -89,8 +89,25 @@ class Decoder(VaeHalf):
         return unpatchify(x, self.patch).clamp(-1, 1)
 
 
+class WholeClip(nn.Module):
+    """A clip through one half, a latent frame after the other."""
+
+    def __init__(self, half: VaeHalf, frames: int):
+        super().__init__()
+        self.half, self.frames = half, frames
+
+    def forward(self, x: Tensor) -> Tensor:
+        part, *states = self.half(x[:, :, :1])
+        parts = [part]
+        for chunk in x[:, :, 1:].split(self.frames, 2) if x.shape[2] > 1 else ():
+            part, *states = self.half(chunk, *states)
+            parts.append(part)
+        return torch.cat(parts, 2)
+
+
 def add_vae_half(bundle: BundleWriter, vae: AutoencoderKLWan, half: str) -> dict[str, Any]:
-    """Writes the graphs of the first latent frame and of the others, and returns what the manifest says of them."""
+    """Writes the graphs of the first latent frame and of the others, for CUDA as one that runs through a clip, and returns what the
+    manifest says of them."""
     module = (Encoder if half == "encoder" else Decoder)(vae).eval()
     source, target = ("pixels", "latents") if half == "encoder" else ("latents", "pixels")
     scale = vae.config.scale_factor_spatial if half == "encoder" else 1
@@ -111,9 +128,15 @@ def add_vae_half(bundle: BundleWriter, vae: AutoencoderKLWan, half: str) -> dict
     # The first latent frame is neither stretched nor squeezed in time.
     without_time = frozenset(name for name, _ in module.named_parameters() if ".time_conv." in name)
     path, first_path = f"vae_{half}/model.onnx", f"vae_{half}/first.onnx"
-    bundle.add_graph(first_path, Graph(module, {source: (3, 4)}, outputs, tuple(firsts), without_time))
+    first = Graph(module, {source: (3, 4)}, outputs, tuple(firsts), without_time)
     inputs = {source: (3, 4)} | {name.format("in"): (3, 4) for name in names}
-    bundle.add_graph(path, Graph(module, inputs, outputs, tuple(nexts)))
+    following = Graph(module, inputs, outputs, tuple(nexts))
+    if bundle.device == "cuda":
+        clips = tuple((chunk(1 + turns * frames, *size),) for turns, size in zip((3, 1, 0), sizes, strict=True))
+        bundle.add_loop(path, first, following, Graph(WholeClip(module, frames), {source: (2, 3, 4)}, (target,), clips), frames)
+        return {"path": path, "whole": True, "states": []}
+    bundle.add_graph(first_path, first)
+    bundle.add_graph(path, following)
     height = sizes[0][1] * vae.config.scale_factor_spatial
     return {
         "path": path,

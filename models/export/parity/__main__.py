@@ -16,6 +16,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from ..__main__ import Choices, export_pipeline
+from ..loop import join_into_loop
 from . import (
     animatediff,
     latent_consistency,
@@ -46,6 +47,9 @@ FAMILIES = {
 }
 # Made only when asked for, or elsewhere than in the tests' folder: others hold what they do.
 ON_DEMAND = ("tiny-wan-two",)
+# The VAE of one, as one graph a half that runs through a clip, and the frames that it takes at a time.
+LOOPED = ("tiny-wan-i2v", "tiny-wan-loop")
+LOOP_FRAMES = {"vae_encoder": 4, "vae_decoder": 1}
 
 
 def main() -> None:
@@ -66,6 +70,10 @@ def main() -> None:
             if name in LORAS:
                 LORAS[name](pipeline, folder, name, options.out)
         family.write_goldens(pipeline, options.out / f"{name}.safetensors")
+        if name == LOOPED[0]:
+            for half, frames in LOOP_FRAMES.items():
+                parts = [options.out / name / half / file for file in ("first.onnx", "model.onnx")]
+                join_into_loop(*parts, options.out / LOOPED[1] / f"{half}.onnx", frames)
 
 
 def write_loras(pipeline: DiffusionPipeline, folder: Path, name: str, out: Path) -> None:
