@@ -71,8 +71,8 @@ export const morph = definePipeline({
       const sampling = { ...prepared.sampling, isSteady: true };
       const prompts = pathPrompts(
         sampling.prompts.map(({ prompt }) => prompt),
-        places,
-        manifest.window.latentFrames,
+        (frame) => places[frame] as number,
+        manifest.window.latentFrames === 1 ? frames : undefined,
       );
       if (refine === 1 && files.every((file) => file === undefined)) {
         yield* sampleLatents({ ...sampling, prompts }, shape, {}, context);

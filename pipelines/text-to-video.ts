@@ -7,7 +7,7 @@ import {
   controlOptions,
   frameRateOptions,
   lengthOptions,
-  prompt,
+  promptOptions,
   referenceOptions,
   samplingOptions,
   sizeOptions,
@@ -16,23 +16,27 @@ import {
 import { decodeFrames } from '../src/diffusion/output.js';
 import { definePipeline } from '../src/diffusion/pipeline.js';
 import { prepareSampling } from '../src/diffusion/prepare.js';
+import { assertKeys, checkPrompts, promptKeys, promptSettings, promptsAlong } from '../src/diffusion/prompt-keys.js';
 import { sampleLatents } from '../src/diffusion/sample.js';
 import type { Start } from '../src/diffusion/start.js';
-import type { Tensor } from '../src/tensor/tensor.js';
+import { axis, type Tensor } from '../src/tensor/tensor.js';
 
 export const textToVideo = definePipeline({
   name: 'generate',
   summary: 'Make a clip from a prompt',
-  options: z.object({
-    prompt: prompt.meta({ positional: 0 }),
-    ...lengthOptions,
-    ...sizeOptions,
-    ...frameRateOptions,
-    ...controlOptions,
-    ...referenceOptions,
-    ...samplingOptions,
-    ...vaeOptions,
-  }),
+  options: z
+    .object({
+      prompt: promptOptions.prompt.meta({ positional: 0 }),
+      promptAt: promptOptions.promptAt,
+      ...lengthOptions,
+      ...sizeOptions,
+      ...frameRateOptions,
+      ...controlOptions,
+      ...referenceOptions,
+      ...samplingOptions,
+      ...vaeOptions,
+    })
+    .superRefine(checkPrompts),
   async run(model, options, context) {
     const { manifest } = model;
     requireTask(manifest, 'text');
@@ -41,12 +45,11 @@ export const textToVideo = definePipeline({
     const numFrames = options.numFrames ?? manifest.defaults.numFrames;
     const frameRate = options.frameRate ?? manifest.defaults.frameRate;
     const shape = latentShape(manifest, size, latentFrames(manifest, numFrames));
-    const { sampling, settings, warnings } = await prepareSampling(
-      model,
-      { ...options, frameRate },
-      [{ text: options.prompt }],
-      context,
-    );
+    const keys = promptKeys(options);
+    assertKeys(manifest, keys, numFrames);
+    const prepared = await prepareSampling(model, { ...options, frameRate }, keys, context);
+    const prompts = promptsAlong(manifest, keys, prepared.sampling.prompts, shape[axis.time]);
+    const sampling = { ...prepared.sampling, prompts };
 
     async function* makeLatents(): AsyncGenerator<Tensor> {
       let start: Start = {};
@@ -70,15 +73,15 @@ export const textToVideo = definePipeline({
       }),
       settings: {
         pipeline: 'generate',
-        prompt: options.prompt,
+        ...promptSettings(options),
         ...(options.control === undefined ? {} : { control: options.control }),
         ...(options.reference === undefined ? {} : { reference: options.reference }),
         ...size,
         numFrames,
         frameRate,
-        ...settings,
+        ...prepared.settings,
       },
-      warnings,
+      warnings: prepared.warnings,
     };
   },
 });

@@ -1,29 +1,33 @@
 // A clip restyled by a prompt: its structure is followed, its sound is kept.
 import { z } from 'zod';
 import { requireTask } from '../src/diffusion/conditions.js';
-import { prompt, samplingOptions, sourceOptions, vaeOptions } from '../src/diffusion/options.js';
+import { promptOptions, samplingOptions, sourceOptions, vaeOptions } from '../src/diffusion/options.js';
 import { decodeFrames } from '../src/diffusion/output.js';
 import { definePipeline } from '../src/diffusion/pipeline.js';
 import { prepareSampling } from '../src/diffusion/prepare.js';
+import { assertKeys, checkPrompts, promptKeys, promptSettings, promptsAlong } from '../src/diffusion/prompt-keys.js';
 import { sampleFromSource } from '../src/diffusion/sample.js';
 import { planSource, Source } from '../src/diffusion/source.js';
 
 export const videoToVideo = definePipeline({
   name: 'restyle',
   summary: 'Restyle a clip by a prompt; its structure and its sound stay',
-  options: z.object({
-    input: z.string().min(1).meta({ positional: 0, inputFile: true }).describe('the clip or image to restyle'),
-    prompt: prompt.meta({ positional: 1 }),
-    strength: z
-      .number()
-      .gt(0)
-      .max(1)
-      .optional()
-      .describe('how much is made anew: near 0 the source, 1 only its structure (default: the model’s)'),
-    ...sourceOptions,
-    ...samplingOptions,
-    ...vaeOptions,
-  }),
+  options: z
+    .object({
+      input: z.string().min(1).meta({ positional: 0, inputFile: true }).describe('the clip or image to restyle'),
+      prompt: promptOptions.prompt.meta({ positional: 1 }),
+      promptAt: promptOptions.promptAt,
+      strength: z
+        .number()
+        .gt(0)
+        .max(1)
+        .optional()
+        .describe('how much is made anew: near 0 the source, 1 only its structure (default: the model’s)'),
+      ...sourceOptions,
+      ...samplingOptions,
+      ...vaeOptions,
+    })
+    .superRefine(checkPrompts),
   async run(model, options, context) {
     const { manifest } = model;
     const { size, frameRate, audio } = await planSource(manifest, options, context);
@@ -34,9 +38,12 @@ export const videoToVideo = definePipeline({
     if (!follows) requireTask(manifest, startsFrom ? 'text' : 'restyle');
     const guidanceScale = options.guidanceScale ?? (follows ? manifest.defaults.sourceGuidanceScale : undefined);
     const sampled = { ...options, strength, guidanceScale, frameRate };
-    const prepared = await prepareSampling(model, sampled, [{ text: options.prompt }], context);
+    const keys = promptKeys(options);
+    assertKeys(manifest, keys);
+    const prepared = await prepareSampling(model, sampled, keys, context);
+    const sampling = { ...prepared.sampling, prompts: promptsAlong(manifest, keys, prepared.sampling.prompts) };
     const source = new Source(options.input, { ...options, ...size, frameRate });
-    const latents = sampleFromSource(prepared.sampling, source.pieces(model, context), follows, context);
+    const latents = sampleFromSource(sampling, source.pieces(model, context), follows, context);
     return {
       ...size,
       frameRate,
@@ -51,7 +58,7 @@ export const videoToVideo = definePipeline({
       }),
       settings: {
         pipeline: 'restyle',
-        prompt: options.prompt,
+        ...promptSettings(options),
         strength,
         startSeconds: options.startSeconds,
         ...(options.maxFrames === undefined ? {} : { maxFrames: options.maxFrames }),

@@ -50,6 +50,11 @@ const wanted: Readonly<
     files: ['scale-0.5.mp4', 'scale-0.mp4', 'scale-1.mp4'],
     says: /: three clips; .*style\.safetensors changes 1 weights of tiny-bundle$/,
   },
+  '14-prompts': {
+    output: 'a.mp4',
+    files: ['a.mp4'],
+    says: /a\.mp4: 9 frames, a \(pumpkin:1\.3\) .* -> a \(fox:1\.3\) in a \[forest\]$/,
+  },
 };
 
 let folder: string;

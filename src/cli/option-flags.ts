@@ -8,7 +8,7 @@ export interface OptionFlag {
   readonly key: string;
   /** Name on the command line, without dashes. */
   readonly flag: string;
-  readonly type: 'string' | 'number' | 'integer' | 'string or number';
+  readonly type: 'string' | 'number' | 'integer' | 'string or number' | 'texts by number';
   /** Place among the arguments, or undefined for a flag. */
   readonly positional: number | 'rest' | undefined;
   readonly isRequired: boolean;
@@ -65,6 +65,8 @@ export function displayName({ flag, positional }: OptionFlag): string {
 
 /** Returns the value of an option that was given as text. Throws InvalidOptionError. */
 export function parseOption(schema: z.ZodObject, option: OptionFlag, given: unknown): unknown {
+  if (option.type === 'texts by number')
+    return checkOption(schema, option, textsByNumber(option, given), displayName(option), given);
   const isList = option.positional === 'rest';
   if (Array.isArray(given) && !isList) {
     throw new InvalidOptionError(expected(displayName(option), 'given once', given));
@@ -90,12 +92,27 @@ export function checkOption(
   throw new InvalidOptionError(expected(name, option.rule, shown));
 }
 
+/** Returns `NUMBER=TEXT`, given once or often, as an object. Throws InvalidOptionError. */
+function textsByNumber(option: OptionFlag, given: unknown): Record<string, unknown> {
+  const found: Record<string, string> = {};
+  for (const text of Array.isArray(given) ? given : [given]) {
+    const [, number, value] = /^(\d{1,7})=([\s\S]*)$/.exec(String(text)) ?? [];
+    if (number === undefined || value === undefined)
+      throw new InvalidOptionError(expected(displayName(option), option.rule, text));
+    if (found[Number(number)] !== undefined)
+      throw new InvalidOptionError(expected(displayName(option), 'given once for a number', text));
+    found[Number(number)] = value;
+  }
+  return found;
+}
+
 /** Text that is no plain decimal number becomes NaN, which no schema takes. */
 function numberOf(given: unknown): number {
   return typeof given === 'string' && /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(given) ? Number(given) : Number.NaN;
 }
 
 function typeOf({ type, anyOf }: PropertySchema): OptionFlag['type'] {
+  if (type === 'object') return 'texts by number';
   if (anyOf !== undefined) return 'string or number';
   return type === 'number' || type === 'integer' ? type : 'string';
 }
@@ -106,6 +123,7 @@ function kebabCase(key: string): string {
 
 function ruleOf(property: PropertySchema): string {
   if (property.anyOf !== undefined) return property.anyOf.map(ruleOf).join(', or ');
+  if (property.type === 'object') return 'NUMBER=TEXT';
   if (property.enum !== undefined) return `one of ${property.enum.join(', ')}`;
   if (property.type === 'array') return `${property.minItems ?? 0} to ${property.maxItems ?? 'any number of'} texts`;
   if (property.type === 'string') {

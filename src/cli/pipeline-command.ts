@@ -1,5 +1,6 @@
 // A command for a pipeline, made from its schema alone.
 import type { Argv, CommandModule, Options } from 'yargs';
+import type { z } from 'zod';
 import type { Pipeline } from '../diffusion/pipeline.js';
 import { latentsExtension } from '../diffusion/save.js';
 import { expected, InvalidOptionError } from '../errors.js';
@@ -134,6 +135,7 @@ async function run(
     if (text !== undefined && !isEmptyList(text)) values[option.key] = parseOption(schema, option, text);
   }
   for (const option of options) if (option.isRequired && values[option.key] === undefined) throw missing(option);
+  assertTogether(schema, values);
 
   const inputs = options.filter(({ isInputFile }) => isInputFile).flatMap(({ key }) => values[key] ?? []) as string[];
   const extension = variant?.extension ?? '.mp4';
@@ -162,6 +164,12 @@ async function run(
 function missing(option: OptionFlag): InvalidOptionError {
   const what = option.positional === undefined ? displayName(option) : `a ${option.flag}`;
   return new InvalidOptionError(`Expected ${what}, got none: ${option.description}.`);
+}
+
+/** Throws InvalidOptionError for options that are right one by one and don't go together. */
+function assertTogether(schema: z.ZodObject, values: Readonly<Record<string, unknown>>): void {
+  const issue = schema.safeParse(values).error?.issues[0];
+  if (issue !== undefined) throw new InvalidOptionError(`${issue.message}.`);
 }
 
 function isEmptyList(value: unknown): boolean {

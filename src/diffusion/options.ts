@@ -18,6 +18,16 @@ const share = z.number().min(0).max(1);
 
 export const prompt = z.string().max(100_000).describe('what the clip shows');
 
+/** What a clip shows, also where that changes along it. Schemas with these take `checkPrompts` as a rule. */
+export const promptOptions = {
+  prompt: prompt.optional(),
+  promptAt: z
+    .record(z.string().regex(/^\d{1,7}$/), prompt)
+    .optional()
+    .meta({ flag: 'prompt-at' })
+    .describe('what the clip shows at a frame, blended in between; once for each frame'),
+};
+
 /** Size in pixels; the model's multiple is checked when the model is known. */
 export const sizeOptions = {
   width: z

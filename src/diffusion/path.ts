@@ -56,21 +56,22 @@ function keyframeFrame(keyframes: readonly Tensor[], index: number, time: number
 /** Embeddings between two keyframes at which the network is asked; frames in between blend the nearest two. */
 const stopsPerSegment = 2;
 
-/** Returns the prompts along the path: embeddings blended on the straight line. For a model that makes one frame at a time each
- * frame has its own; else they stand at a few stops, each weighted around its place. */
+/** Returns the prompts along the path: embeddings blended on the straight line; `placeAt` gives a latent frame's place on the path.
+ * They stand at a few stops, each weighted around its place. For a model that makes one frame at a time, `singleFrames` is their
+ * number, and each has its own. */
 export function pathPrompts(
   keyframes: readonly PromptEmbeds[],
-  places: readonly number[],
-  windowFrames: number,
+  placeAt: (frame: number) => number,
+  singleFrames?: number,
 ): TimedPrompt[] {
   const blendAt = (place: number) => {
     const segment = Math.min(Math.floor(place), keyframes.length - 2);
     return blendEmbeds(keyframes[segment] as PromptEmbeds, keyframes[segment + 1] as PromptEmbeds, place - segment);
   };
-  if (windowFrames === 1) {
-    return places.map((place, frame) => ({
-      prompt: blendAt(place),
-      weights: Float32Array.from(places, (_, other) => (other === frame ? 1 : 0)),
+  if (singleFrames !== undefined) {
+    return Array.from({ length: singleFrames }, (_, frame) => ({
+      prompt: blendAt(placeAt(frame)),
+      weightAt: (other) => (other === frame ? 1 : 0),
     }));
   }
   const stops = (keyframes.length - 1) * stopsPerSegment;
@@ -78,7 +79,7 @@ export function pathPrompts(
     const place = stop / stopsPerSegment;
     return {
       prompt: blendAt(place),
-      weights: Float32Array.from(places, (at) => Math.max(0, 1 - Math.abs(at - place) * stopsPerSegment)),
+      weightAt: (frame) => Math.max(0, 1 - Math.abs(placeAt(frame) - place) * stopsPerSegment),
     };
   });
 }

@@ -18,11 +18,11 @@ export interface Prepared {
   readonly warnings: readonly string[];
 }
 
-/** Returns what a run needs, from its options. Several prompts are given weights along time by the caller. */
+/** Returns what a run needs, from its options. Several prompts are given their weights along time by the caller. */
 export async function prepareSampling(
   model: Model,
   options: SamplingOptions & { strength?: number | undefined; frameRate: number },
-  prompts: readonly { readonly text: string; readonly weights?: Float32Array | undefined }[],
+  prompts: readonly { readonly text: string }[],
   context: RunContext,
 ): Promise<Prepared> {
   const { defaults, graphs } = model.manifest;
@@ -42,7 +42,7 @@ export async function prepareSampling(
   const encode = () => model.encodePrompts(texts, { signal: context.signal, priority: context.priority });
   const embeds = await (context.clock === undefined ? encode() : context.clock.time('prompt', encode));
   context.onProgress?.({ stage: 'prompt', done: texts.length, total: texts.length });
-  const timed: TimedPrompt[] = prompts.map(({ weights }, index) => ({ prompt: rowOf(embeds, index), weights }));
+  const timed: TimedPrompt[] = prompts.map((_, index) => ({ prompt: rowOf(embeds, index) }));
   return {
     sampling: {
       model,

@@ -22,8 +22,8 @@ import { addWeighted, divideFrames, jointPredict, planWindows, type Window } fro
 /** A prompt and how much it counts at each latent frame. */
 export interface TimedPrompt {
   readonly prompt: PromptEmbeds;
-  /** One weight for each latent frame of the whole clip; those of all prompts sum to 1. Undefined counts as 1 everywhere. */
-  readonly weights?: Float32Array | undefined;
+  /** Returns the weight at a latent frame of the clip; those of all prompts sum to 1. Undefined counts as 1 everywhere. */
+  readonly weightAt?: ((frame: number) => number) | undefined;
 }
 
 /** What a clip's latents are made from. */
@@ -234,7 +234,10 @@ async function sampleStretch(
     createPredict(sampling, stretch, windows, calls, context),
     sampling.cache ?? 'off',
     calls,
-    (call) => isGuided(sampling.guidance, call, calls),
+    (call) => {
+      const isSecond = isSecondDenoisers(model.manifest, schedule.timesteps[call] as number);
+      return `${isGuided(sampling.guidance, call, calls)} ${isSecond}`;
+    },
     context.calls ?? new CallCount(),
   );
   for await (const state of denoise({
@@ -307,9 +310,9 @@ async function blendPrompts(
   if (prompts.length === 1) return predict(only.prompt);
   const sum = { data: new Float32Array(latents.data.length), shape: latents.shape };
   const total = new Float32Array(frames);
-  for (const { prompt, weights } of prompts) {
+  for (const { prompt, weightAt } of prompts) {
     // What is put in front of a clip counts as its first frame.
-    const here = Float32Array.from({ length: frames }, (_, at) => weights?.[Math.max(0, start + at)] ?? 1);
+    const here = Float32Array.from({ length: frames }, (_, at) => weightAt?.(Math.max(0, start + at)) ?? 1);
     if (here.some((weight) => weight > 0)) addWeighted(sum, total, await predict(prompt), 0, here);
   }
   divideFrames(sum, total);

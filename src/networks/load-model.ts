@@ -6,6 +6,7 @@ import { type Bundle, readBundle, readBundleJson, readBundleText } from './bundl
 import type { GraphName } from './bundle-layout.js';
 import { predict } from './denoiser.js';
 import { resolveDevice } from './device.js';
+import { EmbedsCache } from './embeds-cache.js';
 import { embedImages } from './image-encoder.js';
 import { type LoraPlan, planLoras } from './lora.js';
 import { isSecondDenoisers, type Manifest } from './manifest.js';
@@ -26,6 +27,7 @@ import type {
 } from './model.js';
 import { NetworkPool } from './network-pool.js';
 import { openGraph } from './open-graph.js';
+import { parsePrompt } from './prompt-weights.js';
 import type { NetworkSession } from './session.js';
 import { embedPrompts } from './text-encoder.js';
 import { PromptTokenizer } from './tokenizer.js';
@@ -71,6 +73,7 @@ class BundleModel implements Model {
   readonly #threads: number | undefined;
   #plan: LoraPlan;
   readonly #networks: NetworkPool;
+  #embeds = new EmbedsCache();
   #tokenizer: Promise<PromptTokenizer> | undefined;
   #isClosed = false;
 
@@ -94,13 +97,23 @@ class BundleModel implements Model {
     const plan = await planLoras(this.#bundle, loras, options);
     const changed = new Set([...this.#plan.graphs, ...plan.graphs]);
     this.#plan = plan;
+    // A LoRA may change the text encoder.
+    this.#embeds = new EmbedsCache();
     await this.#networks.release(changed);
   }
 
   async encodePrompts(prompts: readonly string[], options: CallOptions = {}): Promise<PromptEmbeds> {
-    return this.#networks.use('textEncoder', async (network) =>
+    this.#assertOpen();
+    const kept = this.#embeds;
+    const known = kept.get(prompts);
+    if (known !== undefined) return known;
+    // Brackets that make no sense are told before a network is opened for nothing.
+    for (const prompt of prompts) parsePrompt(prompt);
+    const embeds = await this.#networks.use('textEncoder', async (network) =>
       embedPrompts(network, await this.#openTokenizer(), this.manifest, prompts, options),
     );
+    kept.set(prompts, embeds);
+    return embeds;
   }
 
   async encodeImages(pixels: Tensor, options: CallOptions = {}): Promise<Tensor> {
@@ -130,9 +143,13 @@ class BundleModel implements Model {
   }
 
   async #open(graph: GraphName): Promise<NetworkSession> {
-    if (this.#isClosed) throw new NetworkError(`The model ${this.name} was closed. Load it again.`);
+    this.#assertOpen();
     const changes = await this.#plan.read(graph);
     return openGraph(this.#bundle, graph, { device: this.device.device, threads: this.#threads, changes });
+  }
+
+  #assertOpen(): void {
+    if (this.#isClosed) throw new NetworkError(`The model ${this.name} was closed. Load it again.`);
   }
 
   async #openTokenizer(): Promise<PromptTokenizer> {

@@ -1,11 +1,14 @@
 // Prompts as token ids, by the bundle's own tokenizer.json: cut and padded here, since the package does neither.
 import { Tokenizer } from '@huggingface/tokenizers';
 import { BundleError } from '../errors.js';
+import { parsePrompt } from './prompt-weights.js';
 
 /** A prompt as the text encoder reads it. */
 export interface TokenizedPrompt {
   /** Token ids with the special ones at both ends, at most as many as the text encoder reads. */
   readonly ids: readonly number[];
+  /** How much each token counts, by the brackets around it; 1 for the special ones. */
+  readonly weights: readonly number[];
   /** The end of the prompt that was not read, from the first word that was not read whole; undefined when all was. */
   readonly cut: string | undefined;
 }
@@ -57,12 +60,31 @@ export class PromptTokenizer {
     }
   }
 
-  /** Returns the tokens of a prompt. An empty prompt has nothing but special tokens. */
+  /** Returns the tokens of a prompt; the stretches that its brackets make are tokenized one by one. An empty prompt has nothing but
+   * special tokens. Throws InvalidOptionError for brackets that make no sense. */
   tokenize(prompt: string): TokenizedPrompt {
-    const { ids, isWhole } = this.#firstIds(prompt);
-    const kept = [...this.#before, ...ids.slice(0, this.#room), ...this.#after];
-    if (isWhole && ids.length <= this.#room) return { ids: kept, cut: undefined };
-    return { ids: kept, cut: prompt.slice(this.#readLength(prompt)).trimStart() };
+    const pieces = parsePrompt(prompt);
+    const read: number[] = [];
+    const weights: number[] = [];
+    let cut: string | undefined;
+    for (const [index, { text, weight }] of pieces.entries()) {
+      const room = this.#room - read.length;
+      const { ids, isWhole } = this.#firstIds(text);
+      for (const id of ids.slice(0, room)) {
+        read.push(id);
+        weights.push(weight);
+      }
+      if (isWhole && ids.length <= room) continue;
+      const unread = text.slice(this.#readLength(text, room)).trimStart();
+      cut = [unread, ...pieces.slice(index + 1).map((piece) => piece.text)].join(' ');
+      break;
+    }
+    const ones = (special: readonly number[]) => special.map(() => 1);
+    return {
+      ids: [...this.#before, ...read, ...this.#after],
+      weights: [...ones(this.#before), ...weights, ...ones(this.#after)],
+      cut,
+    };
   }
 
   /** Ids of so much of the prompt that the room is full twice over, or of all of it: long prompts cost no more. */
@@ -75,26 +97,26 @@ export class PromptTokenizer {
   }
 
   /** Characters up to the end of the last word that still fits as a whole. */
-  #readLength(prompt: string): number {
+  #readLength(prompt: string, room: number): number {
     const ends = [0, ...Array.from(prompt.matchAll(/\S+/g), ({ index, 0: word }) => index + word.length)];
     let fits = 0;
     let tooLong = ends.length;
     // The first word that doesn't fit is near the front, whatever the length of the prompt.
     for (let reach = 1; reach < tooLong; reach *= 2) {
-      if (!this.#hasRoom(prompt, ends[reach])) tooLong = reach;
+      if (!this.#fits(prompt.slice(0, ends[reach]), room)) tooLong = reach;
       else fits = reach;
     }
     while (tooLong - fits > 1) {
       const middle = (fits + tooLong) >> 1;
-      if (this.#hasRoom(prompt, ends[middle])) fits = middle;
+      if (this.#fits(prompt.slice(0, ends[middle]), room)) fits = middle;
       else tooLong = middle;
     }
     return ends[fits] ?? 0;
   }
 
-  #hasRoom(prompt: string, length: number | undefined): boolean {
-    const { ids, isWhole } = this.#firstIds(prompt.slice(0, length));
-    return isWhole && ids.length <= this.#room;
+  #fits(text: string, room: number): boolean {
+    const { ids, isWhole } = this.#firstIds(text);
+    return isWhole && ids.length <= room;
   }
 }
 

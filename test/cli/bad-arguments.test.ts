@@ -94,6 +94,19 @@ test('numbers are whole, in range, and given once', async () => {
   ]);
 });
 
+test('prompts at frames are FRAME=TEXT, once for each frame, and one for frame 0', async () => {
+  const rule = 'error: Expected --prompt-at to be NUMBER=TEXT';
+  for (const text of ['a fox', '=a fox', 'x=a fox', '-1=a fox', '1.5=a fox']) {
+    assert.deepEqual(await failure('generate', '--prompt-at', text), [2, `${rule}, got ${JSON.stringify(text)}.`]);
+  }
+  assert.deepEqual(await failure('generate', '--prompt-at', '4=a', '--prompt-at', '04=b'), [
+    2,
+    'error: Expected --prompt-at to be given once for a number, got "04=b".',
+  ]);
+  assert.match((await failure('generate', 'x', '--prompt-at', '0=a'))[1] ?? '', /one prompt for frame 0/);
+  assert.match((await failure('generate', '(x', '--model', tinyBundle))[1] ?? '', /brackets to be balanced/);
+});
+
 test('an unknown model, scheduler or device is an error that lists the known ones', async () => {
   const [code, message] = await failure('generate', 'x', '--model', 'nothing');
   assert.deepEqual(

@@ -64,10 +64,10 @@ describe('pathLatents', () => {
 describe('pathPrompts', () => {
   const places = pathPlaces(9, 3, 'smooth');
   const keyframes = [embedsOf([0, 0], [1, 0]), embedsOf([2, 4], [1, 1]), embedsOf([6, 8], [1, 1])];
-  const prompts = pathPrompts(keyframes, places, 5);
+  const prompts = pathPrompts(keyframes, (frame) => places[frame] as number);
 
   it('gives a model of single frames the blend at each frame', () => {
-    const blends = pathPrompts(keyframes, [0, 0.25, 1, 1.75], 1);
+    const blends = pathPrompts(keyframes, (frame) => [0, 0.25, 1, 1.75][frame] as number, 4);
     assert.deepEqual(
       blends.map(({ prompt }) => [...prompt.embeds.data]),
       [
@@ -77,9 +77,9 @@ describe('pathPrompts', () => {
         [5, 7],
       ],
     );
-    for (const [frame, { weights }] of blends.entries()) {
+    for (const [frame, { weightAt }] of blends.entries()) {
       assert.deepEqual(
-        [...(weights ?? [])],
+        blends.map((_, other) => weightAt?.(other)),
         blends.map((_, other) => (other === frame ? 1 : 0)),
       );
     }
@@ -102,11 +102,11 @@ describe('pathPrompts', () => {
 
   it('gives each frame weights that sum to 1, all of them on a keyframe’s own prompt where it stands', () => {
     for (let frame = 0; frame < places.length; frame++) {
-      const weights = prompts.map(({ weights: all }) => all?.[frame] as number);
+      const weights = prompts.map(({ weightAt }) => weightAt?.(frame) as number);
       assert.ok(Math.abs(weights.reduce((a, b) => a + b) - 1) < 1e-6);
     }
     assert.deepEqual(
-      prompts.map(({ weights }) => weights?.[4]),
+      prompts.map(({ weightAt }) => weightAt?.(4)),
       [0, 0, 1, 0, 0],
     );
   });

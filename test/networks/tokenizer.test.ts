@@ -31,7 +31,7 @@ test('prompts become the ids that the Python tokenizers package gives', async ()
 });
 
 test('an empty prompt is nothing but its special tokens', () => {
-  assert.deepEqual(tokenizer.tokenize(''), { ids: [idOf('[CLS]'), idOf('[SEP]')], cut: undefined });
+  assert.deepEqual(tokenizer.tokenize(''), { ids: [idOf('[CLS]'), idOf('[SEP]')], weights: [1, 1], cut: undefined });
   assert.deepEqual(tokenizer.tokenize(' \n\t ').ids, [start, end]);
 });
 
@@ -40,6 +40,7 @@ test('a prompt that is too long keeps its end token, and what was cut is told in
   const fits = `${'cat '.repeat(room)}`;
   assert.deepEqual(tokenizer.tokenize(fits), {
     ids: [start, ...new Array(room).fill(idOf('cat')), end],
+    weights: new Array(maxTokens).fill(1),
     cut: undefined,
   });
   const { ids, cut } = tokenizer.tokenize(`${fits} Dog, on a BEACH`);
