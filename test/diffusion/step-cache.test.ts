@@ -60,11 +60,11 @@ describe('foretelling', () => {
     assert.equal(new Set(shares).size, 3, shares.join());
   });
 
-  it('foretells a prediction that never changes exactly; makes the first two calls, the last and each fourth in a row', async () => {
+  it('foretells a prediction that never changes exactly; makes the first three tenths, the last and each fourth in a row', async () => {
     const constant = createTensor(shape, new Float32Array(4 * 3 * 64).fill(0.25));
     const predict = async () => constant;
     const { latents, made } = await run(0.01, { predict });
-    assert.deepEqual(made, [0, 1, 5, 9, 13, 17, 21, 25, 29]);
+    assert.deepEqual(made, [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 28, 29]);
     assert.deepEqual(latents, (await run('off', { predict })).latents);
     assert.deepEqual((await run(1, { predict, steps: 4 })).made, [0, 1, 3]);
     assert.deepEqual((await run(1, { predict, steps: 1 })).made, [0]);
@@ -89,7 +89,7 @@ describe('foretelling', () => {
     for (let call = 0; call < 10; call++) {
       answers.push((await cached(random.normal(shape), 1000 - 100 * call, call)).data[0] as number);
     }
-    assert.deepEqual(made, [0, 1, 5, 6, 9]);
+    assert.deepEqual(made, [0, 1, 2, 5, 6, 9]);
     assert.deepEqual(answers, [1, 1, 1, 1, 1, 2, 2, 2, 2, 2]);
   });
 
