@@ -74,6 +74,11 @@ export class FormatError extends ReelspaceError {
   readonly code = 'FORMAT';
 }
 
+/** A model hub that can't be reached, refuses, or serves something else than it should. */
+export class HubError extends ReelspaceError {
+  readonly code = 'HUB';
+}
+
 /** A job that can't be queued, found or changed as asked. */
 export class JobError extends ReelspaceError {
   readonly code = 'JOB';

@@ -20,6 +20,7 @@ export {
   FfmpegError,
   FfmpegNotFoundError,
   FormatError,
+  HubError,
   InvalidOptionError,
   JobError,
   MediaError,
@@ -27,6 +28,9 @@ export {
   OutputError,
   ReelspaceError,
 } from './errors.js';
+export { findPulled, listPulled, type PulledListing, removePulled } from './hub/cache.js';
+export { type PulledModel, type PullOptions, type PullProgress, pullModel } from './hub/pull.js';
+export { parseRepository, type Repository } from './hub/repository.js';
 export type { JobFailure, JobProgress, JobRecord, JobRequest, JobState } from './jobs/job.js';
 export { type JobContext, JobQueue, type JobQueueOptions } from './jobs/job-queue.js';
 export type { Clip } from './media/clip.js';

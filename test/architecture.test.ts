@@ -16,6 +16,7 @@ const table: Readonly<Record<string, readonly string[]>> = {
   'src/schedulers': ['src/errors.ts', 'src/tensor'],
   'src/diffusion': ['src/errors.ts', 'src/tensor', 'src/media', 'src/networks', 'src/schedulers'],
   'src/jobs': ['src/errors.ts'],
+  'src/hub': ['src/errors.ts'],
   pipelines: ['src/errors.ts', 'src/tensor', 'src/media', 'src/networks', 'src/schedulers', 'src/diffusion'],
   'src/index.ts': [
     'src/errors.ts',
@@ -25,6 +26,7 @@ const table: Readonly<Record<string, readonly string[]>> = {
     'src/schedulers',
     'src/diffusion',
     'src/jobs',
+    'src/hub',
     'pipelines',
   ],
   'src/cli': [
@@ -35,6 +37,7 @@ const table: Readonly<Record<string, readonly string[]>> = {
     'src/schedulers',
     'src/diffusion',
     'src/jobs',
+    'src/hub',
     'pipelines',
   ],
 };
@@ -58,6 +61,7 @@ const globals: Readonly<Record<string, readonly string[]>> = {
   'process.env': ['src/cli/', 'src/media/ffmpeg.ts'],
   'process.exit': ['src/cli/'],
   'console.': ['src/cli/'],
+  fetch: ['src/hub/'],
 };
 
 interface SourceFile {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { HubServer, readFolder } from './hub/hub-server.js';
 import { writeTinyLora } from './networks/tiny-model.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -55,16 +56,22 @@ const wanted: Readonly<
     files: ['a.mp4'],
     says: /a\.mp4: 9 frames, a \(pumpkin:1\.3\) .* -> a \(fox:1\.3\) in a \[forest\]$/,
   },
+  '15-pull': { output: 'a.mp4', files: ['a.mp4'], says: /a\.mp4: by org\/name, \d+ bytes$/ },
 };
 
 let folder: string;
 let lora: string;
+let hub: HubServer;
 before(async () => {
+  hub = await HubServer.start(await readFolder(tinyBundle));
   folder = await mkdtemp(join(tmpdir(), 'reelspace-samples-'));
   lora = join(folder, 'style.safetensors');
   await writeTinyLora(lora);
 });
-after(() => rm(folder, { recursive: true }));
+after(async () => {
+  await hub.close();
+  await rm(folder, { recursive: true });
+});
 
 test('every sample is listed here', async () => {
   const names = (await readdir(samples)).filter((name) => /^\d.*\.js$/.test(name)).map((name) => name.slice(0, -3));
@@ -74,9 +81,10 @@ test('every sample is listed here', async () => {
 for (const [name, { output, needsLora, files, says }] of Object.entries(wanted)) {
   test(`sample ${name}`, async () => {
     const place = await mkdtemp(join(folder, `${name}-`));
+    const model = name === '15-pull' ? ['org/name', hub.url, join(folder, 'cache')] : [tinyBundle];
     const arguments_ = [
       ...(output === undefined ? [] : [join(place, output)]),
-      tinyBundle,
+      ...model,
       ...(needsLora === true ? [lora] : []),
     ];
     const { stdout } = await promisify(execFile)(process.execPath, [join(samples, `${name}.js`), ...arguments_], {

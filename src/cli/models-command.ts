@@ -1,7 +1,11 @@
-// `reelspace models`: what models there are, what they can do, and whether they are whole.
+// `reelspace models`: what models there are, what they can do, whether they are whole, and how they come and go.
 import type { Argv, CommandModule } from 'yargs';
+import { listPulled } from '../hub/cache.js';
+import { defaultRevision } from '../hub/repository.js';
 import { listModels, readBundle, verifyBundle } from '../networks/bundle.js';
 import { estimateMemory, inspectBundle } from '../networks/inspect.js';
+import { hubSettings, resolveModel } from './hub-settings.js';
+import { pullCommand, removeCommand } from './pull-command.js';
 import { describeBytes } from './run-report.js';
 
 interface Arguments {
@@ -9,14 +13,16 @@ interface Arguments {
   readonly json?: boolean;
 }
 
-/** The command with its subcommands `info` and `verify`. */
+/** The command with its subcommands. */
 export const modelsCommand: CommandModule = {
   command: 'models',
-  describe: 'List the bundled models; `models info NAME`, `models verify NAME`',
+  describe: 'List the models; `models info|verify NAME`, `models pull|rm ORG/NAME`',
   builder: (yargs: Argv) =>
     yargs
       .command(subcommand('info', 'Say what a model is and can do', showModel))
       .command(subcommand('verify', 'Check every file of a model against its SHA-256', verifyModel))
+      .command(pullCommand)
+      .command(removeCommand)
       .option('json', jsonFlag),
   handler: (given) => listAll(given as Arguments),
 };
@@ -33,7 +39,10 @@ function subcommand(
     describe,
     builder: (yargs: Argv) =>
       yargs
-        .positional('name', { type: 'string', describe: 'name of a bundled model, or ./folder of one' })
+        .positional('name', {
+          type: 'string',
+          describe: 'name of a bundled model, org/name of a pulled one, or ./folder of one',
+        })
         .option('json', jsonFlag),
     handler: (given) => {
       const { name: model = '', json = false } = given as Arguments;
@@ -44,13 +53,18 @@ function subcommand(
 
 async function listAll({ json }: Arguments): Promise<void> {
   const models = await listModels();
-  if (json === true) return print(JSON.stringify({ models }));
-  if (models.length === 0) return print('No model is bundled.');
-  print(models.map(({ name, summary }) => `${name}  ${summary}`).join('\n'));
+  const pulled = await listPulled((await hubSettings()).cacheFolder);
+  if (json === true) return print(JSON.stringify({ models, pulled }));
+  if (models.length + pulled.length === 0) return print('No model is bundled, and none was pulled.');
+  const lines = [
+    ...models.map(({ name, summary }) => `${name}  ${summary}`),
+    ...pulled.map(({ name, revision }) => (revision === defaultRevision ? name : `${name}@${revision}`)),
+  ];
+  print(lines.join('\n'));
 }
 
 async function showModel(name: string, asJson: boolean): Promise<void> {
-  const bundle = await readBundle(name);
+  const bundle = await readBundle(await resolveModel(name));
   const { manifest, path } = bundle;
   const graphs = inspectBundle(bundle);
   const memoryBytes = estimateMemory(bundle, graphs);
@@ -85,7 +99,7 @@ async function showModel(name: string, asJson: boolean): Promise<void> {
 }
 
 async function verifyModel(name: string, asJson: boolean): Promise<void> {
-  const bundle = await readBundle(name);
+  const bundle = await readBundle(await resolveModel(name));
   await verifyBundle(bundle);
   const { files } = bundle.manifest;
   const sizeBytes = files.reduce((total, file) => total + file.sizeBytes, 0);

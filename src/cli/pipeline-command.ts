@@ -86,7 +86,10 @@ export function runFlags(options: readonly OptionFlag[]): Record<string, Options
       describe:
         'file to write: .mp4, .webm, .gif, .png, a folder/ of PNGs, or .safetensors for latents (default: a new name)',
     },
-    model: { ...text, describe: `name of a bundled model, or ./folder of one (default: ${defaultModel})` },
+    model: {
+      ...text,
+      describe: `name of a bundled model, org/name of a pulled one, or ./folder of one (default: ${defaultModel})`,
+    },
     device: {
       ...text,
       describe: 'where networks run: auto, cpu, webgpu, cuda, tensorrt, directml, coreml',

@@ -9,6 +9,7 @@ import type { Clip } from '../media/clip.js';
 import { findFfmpeg } from '../media/ffmpeg.js';
 import { loadModel } from '../networks/load-model.js';
 import { devices, type LoraChoice, memoryUses } from '../networks/model.js';
+import { resolveModel } from './hub-settings.js';
 import { watchInterruption } from './interruption.js';
 import { describeUnmatched } from './lora-flag.js';
 import { createProgressDisplay, type ProgressDisplay } from './progress-display.js';
@@ -52,7 +53,8 @@ async function makeAndSave(request: RunRequest, display: ProgressDisplay, signal
   const { loras, loraPartial } = request;
   const device = oneOf(['auto', ...devices], '--device', request.device);
   const memory = oneOf(memoryUses, '--memory', request.memory);
-  const model = await loadModel(request.model, { device, memory, loras, loraPartial });
+  const place = await resolveModel(request.model);
+  const model = await loadModel(place, { device, memory, loras, loraPartial });
   const writer = request.saveLatents === undefined ? undefined : new LatentsWriter(request.saveLatents);
   let clip: Clip | undefined;
   try {

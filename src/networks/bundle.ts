@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readdir, readFile, realpath, stat } from 'node:fs/promises';
-import { isAbsolute, join, relative, resolve } from 'node:path';
+import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { BundleError, expected } from '../errors.js';
@@ -198,11 +198,19 @@ async function statInside(folder: string, path: string): Promise<{ size: number 
   const stats = await statOrUndefined(place);
   if (stats === undefined) throw new BundleError(`The bundle ${folder} lacks ${path}. Get the bundle again.`);
   if (!stats.isFile()) throw new BundleError(`Expected ${place} to be a file. Get the bundle again.`);
-  const inside = relative(await realpath(folder), await realpath(place));
+  const inside = relative(await realpath(linksRoot(folder)), await realpath(place));
   if (inside.startsWith('..') || isAbsolute(inside)) {
     throw new BundleError(`${path} of the bundle ${folder} leads out of its folder. Put the file itself there.`);
   }
   return { size: stats.size };
+}
+
+/** Returns the folder that links may lead about in: the bundle's own, or all of a repository in a hub's cache, where each file of
+ * `models--org--name/snapshots/<commit>` is a link into `blobs`. */
+function linksRoot(folder: string): string {
+  const snapshots = dirname(folder);
+  const repository = dirname(snapshots);
+  return basename(snapshots) === 'snapshots' && basename(repository).startsWith('models--') ? repository : folder;
 }
 
 async function statOrUndefined(path: string) {

@@ -42,8 +42,9 @@ export function commandReference(): string {
     '',
     '## reelspace models, reelspace doctor',
     '',
-    '`reelspace models` lists the bundled models, `reelspace models info NAME` says what one can do, `reelspace models verify NAME`',
-    'checks its files against their SHA-256. `reelspace doctor` says what is there to work with: ffmpeg, devices, memory, models. All take',
+    '`reelspace models` lists the bundled and the pulled models, `reelspace models info NAME` says what one can do, `reelspace models verify NAME`',
+    'checks its files against their SHA-256, `reelspace models pull ORG/NAME[@REVISION]` brings one from a hub and `reelspace models rm',
+    'ORG/NAME` removes it. `reelspace doctor` says what is there to work with: ffmpeg, devices, memory, models. All take',
     '`--json`.',
     '',
   ].join('\n');

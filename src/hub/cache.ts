@@ -1,0 +1,128 @@
+// The folder that pulled models lie in, laid out as huggingface_hub does it, so that both find what the other has brought:
+// models--org--name/blobs/<hash>, snapshots/<commit>/<path> (links to blobs), refs/<revision> (a commit).
+import { randomBytes } from 'node:crypto';
+import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join, posix, relative, sep } from 'node:path';
+import { BundleError } from '../errors.js';
+import type { Repository } from './repository.js';
+
+/** The file that makes a snapshot a model of ours. */
+export const manifestName = 'reelspace.json';
+
+const commitHash = /^[0-9a-f]{40}$/;
+const folderPrefix = 'models--';
+
+/** A model that was pulled. */
+export interface PulledListing extends Repository {
+  /** Absolute path of the folder. */
+  readonly path: string;
+}
+
+/** Returns the folder of a repository, there or not. */
+export function repositoryFolder(cacheFolder: string, name: string): string {
+  return join(cacheFolder, `${folderPrefix}${name.replace('/', '--')}`);
+}
+
+/** Returns the folder of a revision's files, there or not. */
+export function snapshotFolder(repository: string, commit: string): string {
+  return join(repository, 'snapshots', commit);
+}
+
+/** Returns whether a text is the name of a commit. */
+export function isCommit(text: string): boolean {
+  return commitHash.test(text);
+}
+
+/** Returns the folder of a model that was pulled, or undefined. */
+export async function findPulled(cacheFolder: string, { name, revision }: Repository): Promise<string | undefined> {
+  const folder = repositoryFolder(cacheFolder, name);
+  const commit = isCommit(revision) ? revision : await readRef(folder, revision);
+  if (commit === undefined) return undefined;
+  const snapshot = snapshotFolder(folder, commit);
+  return (await exists(join(snapshot, manifestName))) ? snapshot : undefined;
+}
+
+/** Returns the models that were pulled, one for each revision that has a name, by name. */
+export async function listPulled(cacheFolder: string): Promise<PulledListing[]> {
+  const listings: PulledListing[] = [];
+  for (const entry of await namesIn(cacheFolder)) {
+    const [organisation, ...rest] = entry.slice(folderPrefix.length).split('--');
+    if (!entry.startsWith(folderPrefix) || rest.length === 0) continue;
+    const name = `${organisation}/${rest.join('--')}`;
+    const refs = join(cacheFolder, entry, 'refs');
+    for (const ref of await namesIn(refs, true)) {
+      const revision = ref.split(sep).join(posix.sep);
+      const path = await findPulled(cacheFolder, { name, revision });
+      if (path !== undefined) listings.push({ name, revision, path });
+    }
+  }
+  return listings;
+}
+
+/** Removes all that is there of a pulled model. Throws BundleError when there is none, or files that are no model of ours. */
+export async function removePulled(cacheFolder: string, name: string): Promise<void> {
+  const folder = repositoryFolder(cacheFolder, name);
+  if (!(await exists(folder))) {
+    throw new BundleError(`There is no model ${name} in ${cacheFolder}. See reelspace models for what is there.`);
+  }
+  const snapshots = await namesIn(join(folder, 'snapshots'));
+  const ours = await Promise.all(snapshots.map((commit) => exists(join(folder, 'snapshots', commit, manifestName))));
+  if (snapshots.length > 0 && !ours.includes(true)) {
+    throw new BundleError(
+      `${folder} holds no reelspace model; another program brought it. Remove it there if you want it gone.`,
+    );
+  }
+  // Under another name at once, so that nothing finds half of it.
+  const doomed = join(cacheFolder, temporaryName());
+  await rename(folder, doomed);
+  await rm(doomed, { recursive: true, force: true });
+  await rm(join(cacheFolder, '.locks', `${folderPrefix}${name.replace('/', '--')}`), { recursive: true, force: true });
+}
+
+/** Puts a blob under its path into a snapshot: as a relative link, or as a copy where the system makes none. */
+export async function linkBlob(blob: string, place: string): Promise<void> {
+  await mkdir(dirname(place), { recursive: true });
+  if (await exists(place)) return;
+  const temporary = join(dirname(place), temporaryName());
+  try {
+    await symlink(relative(dirname(place), blob), temporary);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'EPERM' && code !== 'ENOSYS' && code !== 'ENOTSUP') throw error;
+    await copyFile(blob, temporary);
+  }
+  await rename(temporary, place);
+}
+
+/** Notes which commit a revision stands for. */
+export async function writeRef(folder: string, revision: string, commit: string): Promise<void> {
+  if (isCommit(revision)) return;
+  const place = join(folder, 'refs', revision);
+  await mkdir(dirname(place), { recursive: true });
+  const temporary = join(folder, temporaryName());
+  await writeFile(temporary, commit);
+  await rename(temporary, place);
+}
+
+/** Returns a name for what is not yet, or no more, to be found. */
+function temporaryName(): string {
+  return `.${randomBytes(6).toString('hex')}.tmp`;
+}
+
+async function readRef(folder: string, revision: string): Promise<string | undefined> {
+  const text = await readFile(join(folder, 'refs', revision), 'utf8').catch(() => undefined);
+  return text !== undefined && isCommit(text.trim()) ? text.trim() : undefined;
+}
+
+async function namesIn(folder: string, recursive = false): Promise<string[]> {
+  const names = await readdir(folder, { recursive, encoding: 'utf8' }).catch(() => []);
+  return names.sort();
+}
+
+/** Returns whether there is something at that place once links are followed. */
+export async function exists(place: string): Promise<boolean> {
+  return stat(place).then(
+    () => true,
+    () => false,
+  );
+}

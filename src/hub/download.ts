@@ -1,0 +1,252 @@
+// One file from a hub into its blob: gone on with where it stopped, hashed while it streams, in its place only when whole.
+import { createHash, type Hash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { HubError, OutputError } from '../errors.js';
+import { get, type HubAccess, reasonOf, Transient, withRetries } from './request.js';
+
+/** What a file must come to. */
+export interface WantedFile {
+  readonly url: URL;
+  /** For messages. */
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** In hexadecimal: the SHA-256 of the content, where it is known. */
+  readonly sha256?: string | undefined;
+  /** In hexadecimal: git's SHA-1 of the content with its header, where it is known. */
+  readonly gitSha1?: string | undefined;
+}
+
+/** Part files that this process writes at the moment. */
+const active = new Set<string>();
+let started = 0;
+
+/**
+ * Brings a file into `blob`, unless it is there. Part files are named after who writes them, so that two processes never
+ * write the same one; those of processes that are gone are gone on with. `onBytes` is told the bytes that are there so far.
+ * Throws HubError, OutputError and CancelledError; what was received stays for the next time, unless it was wrong.
+ */
+export async function downloadBlob(
+  wanted: WantedFile,
+  blob: string,
+  access: HubAccess,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  const there = await stat(blob).catch(() => undefined);
+  if (there?.size === wanted.sizeBytes) return onBytes(wanted.sizeBytes);
+  try {
+    await mkdir(dirname(blob), { recursive: true });
+    const place = await claimPart(blob);
+    active.add(place);
+    try {
+      const part = await PartFile.open(place, wanted);
+      try {
+        await fill(part, wanted, access, onBytes);
+      } finally {
+        await part.close();
+        if (wanted.sizeBytes > 0 && (await stat(place)).size === 0) await rm(place);
+      }
+      await rename(place, blob);
+    } finally {
+      active.delete(place);
+    }
+  } catch (error) {
+    throw outputFailure(error, blob);
+  }
+}
+
+/** Returns the name of a part file of our own: one that nobody writes any more, renamed, or a new one. */
+async function claimPart(blob: string): Promise<string> {
+  const folder = dirname(blob);
+  const host = hostname().replace(/[^\w-]/g, '_');
+  const own = join(folder, `${basename(blob)}.${host}-${process.pid}-${++started}.incomplete`);
+  for (const name of await readdir(folder)) {
+    const [, owner, id] = /\.([\w-]+)-(\d+)-\d+\.incomplete$/.exec(name) ?? [];
+    const place = join(folder, name);
+    if (!name.startsWith(`${basename(blob)}.`) || owner !== host || active.has(place) || isAlive(Number(id))) continue;
+    // Another process may be as quick; one of the two gets it.
+    const isOurs = await rename(place, own).then(
+      () => true,
+      () => false,
+    );
+    if (isOurs) break;
+  }
+  return own;
+}
+
+function isAlive(id: number): boolean {
+  if (id === process.pid) return false;
+  try {
+    process.kill(id, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** Receives and checks the whole of a file. */
+async function fill(
+  part: PartFile,
+  wanted: WantedFile,
+  access: HubAccess,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  await withRetries(access, async () => {
+    await receive(part, wanted, access, onBytes);
+    if (part.isRight()) return;
+    const { isResumed } = part;
+    await part.restart();
+    // What an earlier run left may be what is wrong.
+    if (isResumed) throw new Transient(`${wanted.path} was left half-way with other bytes`, { waitMs: 0 });
+    throw new HubError(
+      `${wanted.path} came with another hash than the hub says it has. Pull again; if it stays so, tell its author.`,
+    );
+  });
+  await part.sync();
+}
+
+/** Receives what is still missing. Throws Transient when the connection breaks first. */
+async function receive(
+  part: PartFile,
+  { url, path, sizeBytes }: WantedFile,
+  access: HubAccess,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  const wantedStart = part.bytes;
+  if (wantedStart === sizeBytes) return;
+  const response = await get(url, access, wantedStart === 0 ? {} : { range: `bytes=${wantedStart}-` });
+  if (wantedStart > 0 && !continues(response, wantedStart, sizeBytes)) {
+    await part.restart();
+    if (response.status !== 200) {
+      await response.body?.cancel();
+      throw new Transient(`${url.origin} did not go on with ${path} at byte ${wantedStart}`, { waitMs: 0 });
+    }
+  } else if (wantedStart === 0 && response.status !== 200) {
+    await response.body?.cancel();
+    throw new HubError(
+      `${url.origin} answered ${response.status} when asked for the whole of ${path}. Check the endpoint.`,
+    );
+  }
+  const start = part.bytes;
+  const length = response.headers.get('content-length');
+  if (length !== null && start + Number(length) !== sizeBytes) {
+    await response.body?.cancel();
+    throw wrongSize(path, start + Number(length), sizeBytes);
+  }
+  try {
+    for await (const chunk of response.body ?? []) {
+      if (part.bytes + chunk.length > sizeBytes) throw wrongSize(path, `more than ${sizeBytes}`, sizeBytes);
+      await part.append(chunk);
+      onBytes(part.bytes);
+    }
+  } catch (error) {
+    if (error instanceof HubError || isFileError(error)) throw error;
+    throw brokenOff(path, part.bytes, start, reasonOf(error));
+  }
+  if (part.bytes < sizeBytes) throw brokenOff(path, part.bytes, start, 'the connection was closed');
+}
+
+/** Returns whether an answer goes on at that byte of a file of that size. */
+function continues({ status, headers }: Response, start: number, sizeBytes: number): boolean {
+  const [, from, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers.get('content-range') ?? '') ?? [];
+  return status === 206 && Number(from) === start && (total === '*' || Number(total) === sizeBytes);
+}
+
+function wrongSize(path: string, bytes: number | string, wanted: number): HubError {
+  return new HubError(
+    `${path} has ${bytes} bytes where the hub lists ${wanted}. Pull again; if it stays so, tell its author.`,
+  );
+}
+
+function brokenOff(path: string, bytes: number, start: number, reason: string): Transient {
+  return new Transient(`${path} broke off after ${bytes} bytes: ${reason}`, { isProgress: bytes > start });
+}
+
+function isFileError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'syscall' in error && 'code' in error;
+}
+
+function outputFailure(error: unknown, blob: string): unknown {
+  if (!isFileError(error)) return error;
+  if (error.code === 'ENOSPC' || error.code === 'EDQUOT' || error.code === 'EFBIG') {
+    return new OutputError(
+      `Expected room on the disk for ${blob}, got none left. Free some space and pull again; what is there is kept.`,
+      { cause: error },
+    );
+  }
+  return new OutputError(`Can't write ${blob}: ${error.message}.`, { cause: error });
+}
+
+/** A file that grows, with the hashes of what is in it. */
+class PartFile {
+  /** Bytes that are in it. */
+  bytes = 0;
+  /** Whether some of them are from an earlier run. */
+  isResumed = false;
+  readonly #file: FileHandle;
+  readonly #wanted: WantedFile;
+  #hashes: Hash[] = [];
+
+  private constructor(file: FileHandle, wanted: WantedFile) {
+    this.#file = file;
+    this.#wanted = wanted;
+    this.#startHashes();
+  }
+
+  static async open(path: string, wanted: WantedFile): Promise<PartFile> {
+    const part = new PartFile(await open(path, 'a'), wanted);
+    try {
+      await part.#takeOver(path);
+      return part;
+    } catch (error) {
+      await part.close();
+      throw error;
+    }
+  }
+
+  async append(chunk: Uint8Array): Promise<void> {
+    await this.#file.writeFile(chunk);
+    this.#count(chunk);
+  }
+
+  async restart(): Promise<void> {
+    await this.#file.truncate(0);
+    this.bytes = 0;
+    this.isResumed = false;
+    this.#startHashes();
+  }
+
+  /** Returns whether the content has every hash that is known of it. Asked once, when all is there. */
+  isRight(): boolean {
+    const { sha256, gitSha1 } = this.#wanted;
+    const [ofContent, ofBlob] = this.#hashes.map((hash) => hash.digest('hex'));
+    return (sha256 === undefined || sha256 === ofContent) && (gitSha1 === undefined || gitSha1 === ofBlob);
+  }
+
+  async sync(): Promise<void> {
+    await this.#file.sync();
+  }
+
+  async close(): Promise<void> {
+    await this.#file.close();
+  }
+
+  async #takeOver(path: string): Promise<void> {
+    const { size } = await this.#file.stat();
+    if (size > this.#wanted.sizeBytes) return this.restart();
+    for await (const chunk of createReadStream(path)) this.#count(chunk);
+    this.isResumed = this.bytes > 0;
+  }
+
+  #startHashes(): void {
+    // A git blob is hashed with its kind and length in front (git-hash-object).
+    this.#hashes = [createHash('sha256'), createHash('sha1').update(`blob ${this.#wanted.sizeBytes}\0`)];
+  }
+
+  #count(chunk: Uint8Array): void {
+    this.bytes += chunk.length;
+    for (const hash of this.#hashes) hash.update(chunk);
+  }
+}

@@ -1,0 +1,165 @@
+// A model from a hub into the cache: what its manifest lists and no more, in place only when all of it is there.
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { HubError } from '../errors.js';
+import { findPulled, linkBlob, manifestName, repositoryFolder, snapshotFolder, writeRef } from './cache.js';
+import { downloadBlob, type WantedFile } from './download.js';
+import { parseRepository, type Repository } from './repository.js';
+import { endpointUrl, getJson, type HubAccess } from './request.js';
+
+/** Where a model comes from and where it goes. */
+export interface PullOptions extends HubAccess {
+  /** The folder that `models--org--name` lies in. */
+  readonly cacheFolder: string;
+  /** Asks no hub; what was pulled before is found. Default false. */
+  readonly isOffline?: boolean | undefined;
+  /** Told the bytes of the model that are there, and all that there are. */
+  readonly onProgress?: ((progress: PullProgress) => void) | undefined;
+}
+
+export interface PullProgress {
+  /** The file under way. */
+  readonly path: string;
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+}
+
+/** A model that is there, whole. */
+export interface PulledModel extends Repository {
+  readonly commit: string;
+  /** Absolute path of its folder. */
+  readonly path: string;
+  readonly sizeBytes: number;
+}
+
+const digest = (length: number) => z.string().regex(new RegExp(`^[0-9a-f]{${length}}$`));
+
+/** What the hub's API says of a model (huggingface.co/docs/hub/api, `?blobs=true`). */
+const listingSchema = z.object({
+  sha: digest(40),
+  siblings: z.array(
+    z.object({
+      rfilename: z.string(),
+      size: z.int().min(0),
+      blobId: digest(40),
+      lfs: z.object({ sha256: digest(64) }).nullish(),
+    }),
+  ),
+});
+type Sibling = z.output<typeof listingSchema>['siblings'][number];
+
+/** As much of a manifest as is needed to get its files; it is read in earnest when the model is loaded. */
+const manifestSchema = z.object({
+  files: z.array(
+    z.object({
+      path: z.string().regex(/^(?!.*(?:^|\/)\.{0,2}(?:\/|$))[\w.\-/]+$/),
+      sizeBytes: z.int().min(0),
+      sha256: digest(64),
+    }),
+  ),
+});
+
+/**
+ * Brings the model `org/name` or `org/name@revision` into the cache and returns where it is; what is there already is not
+ * fetched again. Every byte is hashed on its way. Throws InvalidOptionError, HubError, OutputError and CancelledError; a
+ * model that isn't whole can't be found.
+ */
+export async function pullModel(text: string, options: PullOptions): Promise<PulledModel> {
+  const repository = parseRepository(text);
+  const { name, revision } = repository;
+  if (options.isOffline === true) {
+    const isThere = (await findPulled(options.cacheFolder, repository)) !== undefined;
+    throw new HubError(`Expected to be online to pull ${name}, but HF_HUB_OFFLINE is set.`, {
+      hint: isThere ? `It was pulled before and can be used: --model ${text}.` : 'Unset it.',
+    });
+  }
+  const folder = repositoryFolder(options.cacheFolder, name);
+  const { sha: commit, siblings } = await readListing(repository, options);
+  const snapshot = snapshotFolder(folder, commit);
+  const manifest = siblings.find(({ rfilename }) => rfilename === manifestName);
+  if (manifest === undefined) throw noBundle(repository, siblings);
+
+  const fetchFile = async (file: Sibling, sha256: string | undefined, onBytes: (bytes: number) => void) => {
+    const blob = join(folder, 'blobs', file.lfs?.sha256 ?? file.blobId);
+    await downloadBlob(wantedFile(repository, commit, file, sha256, options), blob, options, onBytes);
+    return blob;
+  };
+  const manifestBlob = await fetchFile(manifest, undefined, () => {});
+  const files = await readManifest(manifestBlob, name);
+  const found = files.map((file) => ({ ...file, sibling: siblingOf(file, siblings, name) }));
+  const totalBytes = found.reduce((sum, { sizeBytes }) => sum + sizeBytes, manifest.size);
+  let doneBytes = manifest.size;
+  for (const { path, sizeBytes, sha256, sibling } of found) {
+    const report = (bytes: number) => options.onProgress?.({ path, doneBytes: doneBytes + bytes, totalBytes });
+    await linkBlob(await fetchFile(sibling, sha256, report), join(snapshot, path));
+    doneBytes += sizeBytes;
+  }
+  // Last, because it is what makes the folder a model.
+  await linkBlob(manifestBlob, join(snapshot, manifestName));
+  await writeRef(folder, revision, commit);
+  return { ...repository, commit, path: snapshot, sizeBytes: totalBytes };
+}
+
+async function readListing({ name, revision }: Repository, options: PullOptions) {
+  const url = endpointUrl(options, `api/models/${name}/revision/${encodeURIComponent(revision)}?blobs=true`);
+  const listing = listingSchema.safeParse(await getJson(url, options));
+  if (listing.success) return listing.data;
+  const issue = listing.error.issues[0];
+  throw new HubError(
+    `Expected ${url.origin} to list the files of ${name}, got an answer that is wrong at ${issue?.path.join('.')}: ${issue?.message}. Check the endpoint.`,
+  );
+}
+
+function wantedFile(
+  { name }: Repository,
+  commit: string,
+  { rfilename, size, blobId, lfs }: Sibling,
+  sha256: string | undefined,
+  options: PullOptions,
+): WantedFile {
+  const path = rfilename.split('/').map(encodeURIComponent).join('/');
+  return {
+    url: endpointUrl(options, `${name}/resolve/${commit}/${path}`),
+    path: rfilename,
+    sizeBytes: size,
+    sha256: lfs?.sha256 ?? sha256,
+    // The blob of a large file is its pointer, and not what is fetched.
+    gitSha1: lfs == null ? blobId : undefined,
+  };
+}
+
+async function readManifest(blob: string, name: string) {
+  let json: unknown;
+  try {
+    json = JSON.parse(await readFile(blob, 'utf8'));
+  } catch (cause) {
+    throw new HubError(`The ${manifestName} of ${name} can't be read. Tell its author.`, { cause });
+  }
+  const manifest = manifestSchema.safeParse(json);
+  if (manifest.success) return manifest.data.files;
+  const issue = manifest.error.issues[0];
+  throw new HubError(
+    `The ${manifestName} of ${name} is wrong at ${issue?.path.join('.')}: ${issue?.message}. Tell its author.`,
+  );
+}
+
+/** Returns the file of the listing that the manifest means. Throws HubError when they don't agree. */
+function siblingOf(
+  { path, sizeBytes, sha256 }: z.output<typeof manifestSchema>['files'][number],
+  siblings: readonly Sibling[],
+  name: string,
+): Sibling {
+  const sibling = siblings.find(({ rfilename }) => rfilename === path);
+  if (sibling === undefined) throw new HubError(`${name} lacks ${path}, which its manifest lists. Tell its author.`);
+  if (sibling.size === sizeBytes && (sibling.lfs?.sha256 ?? sha256) === sha256) return sibling;
+  throw new HubError(`${path} of ${name} is another file than its manifest lists. Tell its author.`);
+}
+
+function noBundle({ name, revision }: Repository, siblings: readonly Sibling[]): HubError {
+  const isPipeline = siblings.some(({ rfilename }) => rfilename === 'model_index.json');
+  const hint = isPipeline
+    ? `It is a pipeline of diffusers: download it, then run python -m export --pipeline FOLDER --out BUNDLE in models/ (docs/models.md).`
+    : 'Bundles of reelspace are made from pipelines of diffusers: see docs/models.md.';
+  return new HubError(`${name} at ${revision} holds no ${manifestName}, so it is no model for reelspace.`, { hint });
+}
