@@ -6,8 +6,10 @@ import { dirname, join, posix, relative, sep } from 'node:path';
 import { BundleError } from '../errors.js';
 import type { Repository } from './repository.js';
 
-/** The file that makes a snapshot a model of ours. */
+/** The file that makes a snapshot a bundle. */
 export const manifestName = 'reelspace.json';
+/** The files that make it a folder that optimum exported; the first one is linked last. */
+export const optimumNames = ['model_index.json', 'unet/model.onnx'] as const;
 
 const commitHash = /^[0-9a-f]{40}$/;
 const folderPrefix = 'models--';
@@ -39,7 +41,7 @@ export async function findPulled(cacheFolder: string, { name, revision }: Reposi
   const commit = isCommit(revision) ? revision : await readRef(folder, revision);
   if (commit === undefined) return undefined;
   const snapshot = snapshotFolder(folder, commit);
-  return (await exists(join(snapshot, manifestName))) ? snapshot : undefined;
+  return (await isModel(snapshot)) ? snapshot : undefined;
 }
 
 /** Returns the models that were pulled, one for each revision that has a name, by name. */
@@ -66,7 +68,7 @@ export async function removePulled(cacheFolder: string, name: string): Promise<v
     throw new BundleError(`There is no model ${name} in ${cacheFolder}. See reelspace models for what is there.`);
   }
   const snapshots = await namesIn(join(folder, 'snapshots'));
-  const ours = await Promise.all(snapshots.map((commit) => exists(join(folder, 'snapshots', commit, manifestName))));
+  const ours = await Promise.all(snapshots.map((commit) => isModel(join(folder, 'snapshots', commit))));
   if (snapshots.length > 0 && !ours.includes(true)) {
     throw new BundleError(
       `${folder} holds no reelspace model; another program brought it. Remove it there if you want it gone.`,
@@ -107,6 +109,13 @@ export async function writeRef(folder: string, revision: string, commit: string)
 /** Returns a name for what is not yet, or no more, to be found. */
 function temporaryName(): string {
   return `.${randomBytes(6).toString('hex')}.tmp`;
+}
+
+/** Returns whether a snapshot is a model that can be loaded, whoever brought it. */
+async function isModel(snapshot: string): Promise<boolean> {
+  if (await exists(join(snapshot, manifestName))) return true;
+  const found = await Promise.all(optimumNames.map((name) => exists(join(snapshot, name))));
+  return !found.includes(false);
 }
 
 async function readRef(folder: string, revision: string): Promise<string | undefined> {

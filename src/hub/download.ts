@@ -38,9 +38,10 @@ export async function downloadBlob(
   if (there?.size === wanted.sizeBytes) return onBytes(wanted.sizeBytes);
   try {
     await mkdir(dirname(blob), { recursive: true });
-    const place = await claimPart(blob);
+    const place = ownPart(blob);
     active.add(place);
     try {
+      await takeOver(blob, place);
       const part = await PartFile.open(place, wanted);
       try {
         await fill(part, wanted, access, onBytes);
@@ -57,11 +58,16 @@ export async function downloadBlob(
   }
 }
 
-/** Returns the name of a part file of our own: one that nobody writes any more, renamed, or a new one. */
-async function claimPart(blob: string): Promise<string> {
+const host = hostname().replace(/[^\w-]/g, '_');
+
+/** Returns the name of a new part file of our own. */
+function ownPart(blob: string): string {
+  return `${blob}.${host}-${process.pid}-${++started}.incomplete`;
+}
+
+/** Gives a part file that nobody writes any more, if there is one, the name of our own. */
+async function takeOver(blob: string, own: string): Promise<void> {
   const folder = dirname(blob);
-  const host = hostname().replace(/[^\w-]/g, '_');
-  const own = join(folder, `${basename(blob)}.${host}-${process.pid}-${++started}.incomplete`);
   for (const name of await readdir(folder)) {
     const [, owner, id] = /\.([\w-]+)-(\d+)-\d+\.incomplete$/.exec(name) ?? [];
     const place = join(folder, name);
@@ -71,11 +77,11 @@ async function claimPart(blob: string): Promise<string> {
       () => true,
       () => false,
     );
-    if (isOurs) break;
+    if (isOurs) return;
   }
-  return own;
 }
 
+/** Returns whether a process may still write its part files; those of our own that are written are known. */
 function isAlive(id: number): boolean {
   if (id === process.pid) return false;
   try {
@@ -130,6 +136,7 @@ async function receive(
     );
   }
   const start = part.bytes;
+  const { furthest } = part;
   const length = response.headers.get('content-length');
   if (length !== null && start + Number(length) !== sizeBytes) {
     await response.body?.cancel();
@@ -143,9 +150,9 @@ async function receive(
     }
   } catch (error) {
     if (error instanceof HubError || isFileError(error)) throw error;
-    throw brokenOff(path, part.bytes, start, reasonOf(error));
+    throw brokenOff(path, part.bytes, furthest, reasonOf(error));
   }
-  if (part.bytes < sizeBytes) throw brokenOff(path, part.bytes, start, 'the connection was closed');
+  if (part.bytes < sizeBytes) throw brokenOff(path, part.bytes, furthest, 'the connection was closed');
 }
 
 /** Returns whether an answer goes on at that byte of a file of that size. */
@@ -160,8 +167,9 @@ function wrongSize(path: string, bytes: number | string, wanted: number): HubErr
   );
 }
 
-function brokenOff(path: string, bytes: number, start: number, reason: string): Transient {
-  return new Transient(`${path} broke off after ${bytes} bytes: ${reason}`, { isProgress: bytes > start });
+/** Only what is further than ever is progress: else a hub that always breaks off and never goes on would be asked for ever. */
+function brokenOff(path: string, bytes: number, furthest: number, reason: string): Transient {
+  return new Transient(`${path} broke off after ${bytes} bytes: ${reason}`, { isProgress: bytes > furthest });
 }
 
 function isFileError(error: unknown): error is NodeJS.ErrnoException {
@@ -183,6 +191,8 @@ function outputFailure(error: unknown, blob: string): unknown {
 class PartFile {
   /** Bytes that are in it. */
   bytes = 0;
+  /** The most bytes that were ever in it. */
+  furthest = 0;
   /** Whether some of them are from an earlier run. */
   isResumed = false;
   readonly #file: FileHandle;
@@ -247,6 +257,7 @@ class PartFile {
 
   #count(chunk: Uint8Array): void {
     this.bytes += chunk.length;
+    this.furthest = Math.max(this.furthest, this.bytes);
     for (const hash of this.#hashes) hash.update(chunk);
   }
 }

@@ -1,9 +1,18 @@
-// A model from a hub into the cache: what its manifest lists and no more, in place only when all of it is there.
+// A model from a hub into the cache: what its manifest lists and no more, in place only when all of it is there. Of a folder that
+// optimum exported, which has no manifest: its graphs and their configuration.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { HubError } from '../errors.js';
-import { findPulled, linkBlob, manifestName, repositoryFolder, snapshotFolder, writeRef } from './cache.js';
+import {
+  findPulled,
+  linkBlob,
+  manifestName,
+  optimumNames,
+  repositoryFolder,
+  snapshotFolder,
+  writeRef,
+} from './cache.js';
 import { downloadBlob, type WantedFile } from './download.js';
 import { parseRepository, type Repository } from './repository.js';
 import { endpointUrl, getJson, type HubAccess } from './request.js';
@@ -77,28 +86,55 @@ export async function pullModel(text: string, options: PullOptions): Promise<Pul
   const folder = repositoryFolder(options.cacheFolder, name);
   const { sha: commit, siblings } = await readListing(repository, options);
   const snapshot = snapshotFolder(folder, commit);
-  const manifest = siblings.find(({ rfilename }) => rfilename === manifestName);
-  if (manifest === undefined) throw noBundle(repository, siblings);
-
-  const fetchFile = async (file: Sibling, sha256: string | undefined, onBytes: (bytes: number) => void) => {
-    const blob = join(folder, 'blobs', file.lfs?.sha256 ?? file.blobId);
-    await downloadBlob(wantedFile(repository, commit, file, sha256, options), blob, options, onBytes);
+  const fetchFile = async ({ sibling, sha256 }: Wanted, onBytes: (bytes: number) => void) => {
+    const blob = join(folder, 'blobs', sibling.lfs?.sha256 ?? sibling.blobId);
+    await downloadBlob(wantedFile(repository, commit, sibling, sha256, options), blob, options, onBytes);
     return blob;
   };
-  const manifestBlob = await fetchFile(manifest, undefined, () => {});
-  const files = await readManifest(manifestBlob, name);
-  const found = files.map((file) => ({ ...file, sibling: siblingOf(file, siblings, name) }));
-  const totalBytes = found.reduce((sum, { sizeBytes }) => sum + sizeBytes, manifest.size);
-  let doneBytes = manifest.size;
-  for (const { path, sizeBytes, sha256, sibling } of found) {
+  const head = { sibling: headOf(repository, siblings) };
+  const headBlob = await fetchFile(head, () => {});
+  const isBundle = head.sibling.rfilename === manifestName;
+  const wanted = isBundle ? await listedFiles(headBlob, siblings, name) : optimumFiles(siblings);
+  const totalBytes = wanted.reduce((sum, { sibling }) => sum + sibling.size, head.sibling.size);
+  let doneBytes = head.sibling.size;
+  for (const file of wanted) {
+    const { rfilename: path, size } = file.sibling;
     const report = (bytes: number) => options.onProgress?.({ path, doneBytes: doneBytes + bytes, totalBytes });
-    await linkBlob(await fetchFile(sibling, sha256, report), join(snapshot, path));
-    doneBytes += sizeBytes;
+    await linkBlob(await fetchFile(file, report), join(snapshot, path));
+    doneBytes += size;
   }
   // Last, because it is what makes the folder a model.
-  await linkBlob(manifestBlob, join(snapshot, manifestName));
+  await linkBlob(headBlob, join(snapshot, head.sibling.rfilename));
   await writeRef(folder, revision, commit);
   return { ...repository, commit, path: snapshot, sizeBytes: totalBytes };
+}
+
+/** A file to bring, and its SHA-256 where a manifest has it. */
+interface Wanted {
+  readonly sibling: Sibling;
+  readonly sha256?: string | undefined;
+}
+
+/** Returns the file that a model begins with: a bundle's manifest, or the index of a folder that optimum exported. */
+function headOf(repository: Repository, siblings: readonly Sibling[]): Sibling {
+  const named = (path: string) => siblings.find(({ rfilename }) => rfilename === path);
+  const [index, denoiser] = optimumNames.map(named);
+  const head = named(manifestName) ?? (denoiser === undefined ? undefined : index);
+  if (head === undefined) throw noBundle(repository, siblings);
+  return head;
+}
+
+/** Returns the graphs, their data and the configuration of a folder that optimum exported, less its index. */
+function optimumFiles(siblings: readonly Sibling[]): Wanted[] {
+  const used = /^(?:\w[\w-]*\/)?\w[\w.-]*\.(?:onnx|onnx_data|json|txt|model)$/;
+  return siblings
+    .filter(({ rfilename }) => used.test(rfilename) && rfilename !== optimumNames[0])
+    .map((sibling) => ({ sibling }));
+}
+
+async function listedFiles(blob: string, siblings: readonly Sibling[], name: string): Promise<Wanted[]> {
+  const files = await readManifest(blob, name);
+  return files.map((file) => ({ sibling: siblingOf(file, siblings, name), sha256: file.sha256 }));
 }
 
 async function readListing({ name, revision }: Repository, options: PullOptions) {
@@ -159,7 +195,10 @@ function siblingOf(
 function noBundle({ name, revision }: Repository, siblings: readonly Sibling[]): HubError {
   const isPipeline = siblings.some(({ rfilename }) => rfilename === 'model_index.json');
   const hint = isPipeline
-    ? `It is a pipeline of diffusers: download it, then run python -m export --pipeline FOLDER --out BUNDLE in models/ (docs/models.md).`
+    ? `It is a pipeline of PyTorch weights: download it, then run python -m export --pipeline FOLDER --out BUNDLE in models/ (docs/models.md).`
     : 'Bundles of reelspace are made from pipelines of diffusers: see docs/models.md.';
-  return new HubError(`${name} at ${revision} holds no ${manifestName}, so it is no model for reelspace.`, { hint });
+  return new HubError(
+    `${name} at ${revision} holds no ${manifestName} and no graphs of optimum's, so it is no model for reelspace.`,
+    { hint },
+  );
 }

@@ -427,6 +427,33 @@ describe('pullModel', () => {
     }
   });
 
+  it('brings the graphs and the configuration of a folder that optimum exported', async () => {
+    const optimum: Files = {
+      'model_index.json': Buffer.from('{"_class_name":"OnnxStableDiffusionPipeline"}'),
+      'unet/model.onnx': largeData,
+      'unet/model.onnx_data': Buffer.alloc(200, 4),
+      'unet/config.json': Buffer.from('{}'),
+      'tokenizer/merges.txt': Buffer.from('a b'),
+    };
+    hub.files = { ...optimum, 'unet/diffusion.safetensors': largeData, 'README.md': largeData, '../x.json': largeData };
+    const { path, sizeBytes } = await pull();
+    assert.equal(await findPulled(cacheFolder, main), path);
+    const entries = await readdir(path, { recursive: true, withFileTypes: true });
+    const names = entries
+      .filter((entry) => entry.isSymbolicLink())
+      .map((entry) => join(entry.parentPath, entry.name).slice(path.length + 1));
+    assert.deepEqual(names.sort(), Object.keys(optimum).sort());
+    for (const [name, data] of Object.entries(optimum)) assert.deepEqual(await readFile(join(path, name)), data);
+    assert.equal(
+      sizeBytes,
+      Object.values(optimum).reduce((sum, data) => sum + data.length, 0),
+    );
+    await removePulled(cacheFolder, 'org/name');
+    hub.fault = faultAt('unet/config.json', status(404));
+    await assert.rejects(pull(), HubError);
+    assert.equal(await findPulled(cacheFolder, main), undefined);
+  });
+
   it('says that a repository holds no bundle, and how one is made', async () => {
     hub.files = { 'model_index.json': Buffer.from('{}'), 'unet/config.json': Buffer.from('{}') };
     await assertFails(HubError, /org\/name at main holds no reelspace\.json/);
