@@ -60,7 +60,7 @@ export async function compareRun(
   folder: string,
 ): Promise<Difference> {
   const { name, pipeline, options, area } = run;
-  const { input, loras = [], ...rest } = options;
+  const { input, loras = [], ...rest } = { ...options, ...withoutWeights(options) };
   const placed = Object.entries(rest).map(([key, value]) => [
     key,
     typeof value === 'string' ? value.replaceAll('@/', join(folder, '/')) : value,
@@ -97,6 +97,14 @@ export async function compareRun(
     latents,
     frames: worst,
   };
+}
+
+/** Returns the prompts with a backslash before their brackets, which diffusers takes as they are. */
+function withoutWeights({ prompt, negativePrompt }: Case['options']): Record<string, string> {
+  const texts = Object.entries({ prompt, negativePrompt }).filter(
+    ([, text]) => typeof text === 'string' && /[()[\]]/.test(text),
+  );
+  return Object.fromEntries(texts.map(([key, text]) => [key, String(text).replace(/[()[\]\\]/g, '\\$&')]));
 }
 
 function relativeDifference(actual: Tensor, wanted: Tensor): number {
