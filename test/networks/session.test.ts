@@ -89,15 +89,31 @@ test('the event loop turns while a network runs', async () => {
   const slow = await open('slow.onnx');
   // Long enough to tell, on a fast machine too: an eighth of it is 50 ms, the longest that the loop should be held.
   let run = await watchLoop(() => slow.run(slowFeeds(256, 200)));
-  for (let turns = 400; run.elapsedMs < 400; turns *= 2) run = await watchLoop(() => slow.run(slowFeeds(256, turns)));
+  let turns = 200;
+  while (run.elapsedMs < 400) {
+    turns *= 2;
+    run = await watchLoop(() => slow.run(slowFeeds(256, turns)));
+  }
+  // On a busy machine this thread may be kept waiting by others; a network that holds it does so every time.
+  for (let tries = 1; tries < 6 && isHeld(run); tries++) run = await watchLoop(() => slow.run(slowFeeds(256, turns)));
   await slow.release();
   const row = run.result.y?.data as Float32Array;
   assert.ok(Math.abs(row.subarray(0, 256).reduce((sum, share) => sum + share, 0) - 1) < 1e-4);
   // A held loop would give one tick and one gap as long as the run.
-  const { elapsedMs, longestGapMs, ticks } = run;
-  assert.ok(longestGapMs < elapsedMs / 8, `held for ${longestGapMs} of ${elapsedMs} ms`);
-  assert.ok(ticks > elapsedMs / 50, `${ticks} ticks in ${elapsedMs} ms`);
+  assert.ok(!isHeld(run), `held for ${run.longestGapMs} of ${run.elapsedMs} ms, ${run.ticks} ticks`);
 });
+
+function isHeld({
+  elapsedMs,
+  longestGapMs,
+  ticks,
+}: {
+  elapsedMs: number;
+  longestGapMs: number;
+  ticks: number;
+}): boolean {
+  return longestGapMs >= elapsedMs / 8 || ticks <= elapsedMs / 50;
+}
 
 /** Runs something and watches this thread's event loop meanwhile. */
 async function watchLoop<T>(work: () => Promise<T>) {
