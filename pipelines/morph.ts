@@ -9,7 +9,8 @@ import { eases, keyframeTime, pathLatents, pathPlaces, pathPrompts } from '../sr
 import { definePipeline } from '../src/diffusion/pipeline.js';
 import { prepareSampling } from '../src/diffusion/prepare.js';
 import type { RunContext } from '../src/diffusion/progress.js';
-import { type Sampling, sampleLatents, type TimedPrompt } from '../src/diffusion/sample.js';
+import { sampleLatents } from '../src/diffusion/sample.js';
+import type { Sampling, TimedPrompt } from '../src/diffusion/sampling.js';
 import { Source } from '../src/diffusion/source.js';
 import { gather } from '../src/diffusion/source-windows.js';
 import { encodeStill, readStill } from '../src/diffusion/stills.js';

@@ -2,7 +2,7 @@
 import type { PromptEmbeds } from '../networks/model.js';
 import { lerp, slerp } from '../tensor/math.js';
 import { axis, concat, lengthOf, slice, type Tensor } from '../tensor/tensor.js';
-import type { TimedPrompt } from './sample.js';
+import type { TimedPrompt } from './sampling.js';
 
 /** How a segment between two keyframes is travelled: at even speed, or slowly at both ends. */
 export const eases = ['linear', 'smooth'] as const;

@@ -8,7 +8,7 @@ import { axis, createTensor, slice } from '../tensor/tensor.js';
 import type { SamplingOptions } from './options.js';
 import type { RunContext } from './progress.js';
 import { RunNoise } from './run-noise.js';
-import type { Sampling, TimedPrompt } from './sample.js';
+import type { Sampling, TimedPrompt } from './sampling.js';
 
 /** A sampling with what is to be told about it. */
 export interface Prepared {

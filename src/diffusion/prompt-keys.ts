@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import { expected, InvalidOptionError } from '../errors.js';
 import type { Manifest } from '../networks/manifest.js';
 import { pathPrompts } from './path.js';
-import type { TimedPrompt } from './sample.js';
+import type { TimedPrompt } from './sampling.js';
 
 /** A prompt, and the frame of the clip at which it holds. */
 export interface PromptKey {

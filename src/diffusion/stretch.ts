@@ -1,0 +1,138 @@
+// One stretch of latents, from noise to the end of the schedule.
+import { expected, InvalidOptionError } from '../errors.js';
+import { previewFrame } from '../networks/latent-preview.js';
+import { isSecondDenoisers } from '../networks/manifest.js';
+import type { DenoiserCall, Model, PromptEmbeds } from '../networks/model.js';
+import { linearSigmas } from '../schedulers/flow-schedule.js';
+import type { NoiseSource } from '../schedulers/scheduler.js';
+import { combine } from '../tensor/math.js';
+import { axis, filled, lengthOf, sizeOf, type Tensor } from '../tensor/tensor.js';
+import { buildCondition, constrainTo } from './conditions.js';
+import { denoise, type Predict } from './denoise.js';
+import { guide, isGuided } from './guidance.js';
+import type { RunContext } from './progress.js';
+import type { Sampling, TimedPrompt } from './sampling.js';
+import { type Start, sliceStart } from './start.js';
+import { CallCount, foretelling } from './step-cache.js';
+import { addWeighted, divideFrames, jointPredict, type Window } from './windows.js';
+
+/** One stretch of latents to make, and what is known about it. */
+export interface Stretch extends Window, Start {
+  /** [1, C, t, h, w]. */
+  readonly shape: readonly number[];
+  readonly noise: Tensor;
+  readonly random: NoiseSource;
+}
+
+/** Makes one stretch at once; with several windows, blended at every step. */
+export async function sampleStretch(
+  sampling: Sampling,
+  stretch: Stretch,
+  windows: readonly Window[],
+  context: RunContext,
+): Promise<Tensor> {
+  const { model, scheduler, steps } = sampling;
+  const strength = stretch.source === undefined ? 1 : sampling.strength;
+  const schedule = scheduler.schedule({
+    steps,
+    strength,
+    sequenceLength: sizeOf(stretch.shape.slice(2)),
+    ...(model.manifest.defaults.sigmas === 'linear' ? { sigmas: linearSigmas(steps) } : {}),
+  });
+  const { known, noise } = stretch;
+  const constrain = known === undefined ? undefined : constrainTo(known, schedule, noise);
+  let latents = combine(schedule.initNoiseSigma, noise, 0, noise);
+  if (stretch.source !== undefined) {
+    latents = schedule.addNoise(stretch.source, noise, 0);
+    // What an earlier window has made is not what the source has there.
+    if (constrain !== undefined) latents = constrain(latents, 0);
+  }
+  const calls = schedule.timesteps.length;
+  const predict = foretelling(
+    createPredict(sampling, stretch, windows, calls, context),
+    sampling.cache ?? 'off',
+    calls,
+    (call) => {
+      const isSecond = isSecondDenoisers(model.manifest, schedule.timesteps[call] as number);
+      return `${isGuided(sampling.guidance, call, calls)} ${isSecond}`;
+    },
+    context.calls ?? new CallCount(),
+  );
+  for await (const state of denoise({
+    predict,
+    schedule,
+    latents,
+    noise: stretch.random,
+    constrain,
+    signal: context.signal,
+  })) {
+    latents = state.latents;
+    const { denoised } = state;
+    context.onProgress?.({
+      stage: 'denoise',
+      done: state.call,
+      total: state.calls,
+      preview: () => previewFrame(model.manifest, denoised),
+    });
+  }
+  return latents;
+}
+
+/** Returns the prediction over a stretch: guided, blended over windows, and over prompts that change with time. */
+function createPredict(
+  sampling: Sampling,
+  stretch: Stretch,
+  windows: readonly Window[],
+  calls: number,
+  context: RunContext,
+): Predict {
+  const { model, guidance: asked, negative, frameRate } = sampling;
+  const inWindow = async (window: Window, latents: Tensor, timestep: number, call: number): Promise<Tensor> => {
+    const { known, told, follow, control, imageEmbeds } = stretch;
+    const given = sliceStart({ known, told, follow, control }, window);
+    const condition = {
+      guidance: sampling.toldGuidance,
+      imageEmbeds,
+      frameRate,
+      controlLatents: given.control?.latents,
+      controlScale: given.control === undefined ? undefined : filled([1], given.control.scale),
+      ...buildCondition(model.manifest, given),
+    };
+    const predict = (prompt: PromptEmbeds) => run(model, { latents, timestep, prompt, ...condition }, context);
+    const conditional = await blendPrompts(sampling.prompts, stretch.start + window.start, latents, predict);
+    const isSecond = isSecondDenoisers(model.manifest, timestep);
+    const guidance = isSecond ? { ...asked, scale: asked.scale2 ?? asked.scale } : asked;
+    if (!isGuided(guidance, call, calls)) return conditional;
+    return guide(conditional, await predict(negative), guidance);
+  };
+  if (windows.length > 1) return jointPredict(windows, inWindow);
+  return (latents, timestep, call) =>
+    inWindow({ start: 0, end: lengthOf(latents, axis.time) }, latents, timestep, call);
+}
+
+function run(model: Model, call: DenoiserCall, context: RunContext): Promise<Tensor> {
+  const work = () => model.denoise(call, { signal: context.signal, priority: context.priority });
+  return context.clock === undefined ? work() : context.clock.time('denoise', work);
+}
+
+/** Blends one prediction a prompt by the prompts' weights at each latent frame; prompts that don't count here are not run. */
+async function blendPrompts(
+  prompts: readonly TimedPrompt[],
+  start: number,
+  latents: Tensor,
+  predict: (prompt: PromptEmbeds) => Promise<Tensor>,
+): Promise<Tensor> {
+  const frames = lengthOf(latents, axis.time);
+  const [only] = prompts;
+  if (only === undefined) throw new InvalidOptionError(expected('prompts', 'at least one', 0));
+  if (prompts.length === 1) return predict(only.prompt);
+  const sum = { data: new Float32Array(latents.data.length), shape: latents.shape };
+  const total = new Float32Array(frames);
+  for (const { prompt, weightAt } of prompts) {
+    // What is put in front of a clip counts as its first frame.
+    const here = Float32Array.from({ length: frames }, (_, at) => weightAt?.(Math.max(0, start + at)) ?? 1);
+    if (here.some((weight) => weight > 0)) addWeighted(sum, total, await predict(prompt), 0, here);
+  }
+  divideFrames(sum, total);
+  return sum;
+}
