@@ -57,9 +57,12 @@ test('every command line in the README is taken as far as its files', async () =
   const lines = [...read('README.md').matchAll(/^(?:npx )?reelspace (.+)$/gm)].map(([, line = '']) => line);
   assert.ok(lines.length >= 8, `${lines.length} lines`);
   for (const line of lines.filter((line) => !/^(models|doctor)/.test(line))) {
-    const words = [...line.replace(/ +#.*$/, '').matchAll(/"([^"]*)"|(\S+)/g)].map(
-      ([, quoted, bare]) => quoted ?? bare ?? '',
-    );
+    const words = [
+      ...line
+        .replace(/ +#.*$/, '')
+        .replace(/ --model \S+/, '')
+        .matchAll(/"([^"]*)"|(\S+)/g),
+    ].map(([, quoted, bare]) => quoted ?? bare ?? '');
     // The model comes last of what is checked before anything is loaded.
     await assert.rejects(runCommandLine([...words, '--model', 'no-such-model', '--quiet']), errors.BundleError, line);
   }
