@@ -7,6 +7,7 @@ import inspect
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir
@@ -41,8 +42,9 @@ class Graph:
     """A module with what its graph takes and gives."""
 
     module: nn.Module
-    # Name of each input and the axes of it that are free; the batch, axis 0, always is.
-    inputs: dict[str, tuple[int, ...]]
+    # Name of each input and the axes of it that are free, with what they are in terms of others where tracing has to know;
+    # the batch, axis 0, always is free.
+    inputs: dict[str, tuple[int, ...] | dict[int, Any]]
     outputs: tuple[str, ...]
     # Inputs to compare with PyTorch; the graph is traced with the first ones.
     examples: tuple[tuple[Tensor, ...], ...]
@@ -77,7 +79,7 @@ def nameless_parameters(module: nn.Module, kept: set[str]) -> set[str]:
 
 def trace(graph: Graph) -> onnx_ir.Model:
     free = torch.export.Dim.DYNAMIC
-    shapes = tuple({axis: free for axis in (0, *axes)} for axes in graph.inputs.values())
+    shapes = tuple({0: free, **(axes if isinstance(axes, dict) else dict.fromkeys(axes, free))} for axes in graph.inputs.values())
     kinds = [parameter.kind for parameter in inspect.signature(graph.module.forward).parameters.values()]
     named_count = kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if named_count < len(shapes):

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 from ..bundle import BundleWriter
 from ..graph import Graph
-from ..tracing import measured
 
 FIRST_LATENT_FRAMES = 3
 LATENT_FRAMES = 2
@@ -143,10 +142,8 @@ class Encoder(VaeHalf):
     def __init__(self, vae: AutoencoderKLCogVideoX):
         super().__init__(vae, vae.encoder)
         self.encoder, self.quant_conv = vae.encoder, vae.quant_conv
-        self.temporal, self.spatial = int(vae.config.temporal_compression_ratio), 2 ** (len(vae.config.block_out_channels) - 1)
 
     def run(self, x: Tensor, cache: Any) -> tuple[Any, Any]:
-        x = measured(x, self.temporal if self.chunk.is_first else 1, self.spatial)
         moments, cache = self.encoder(x, conv_cache=cache)
         mean, log_variance = (moments if self.quant_conv is None else self.quant_conv(moments)).chunk(2, dim=1)
         return (mean * self.scaling, torch.exp(0.5 * log_variance.clamp(-30, 20)) * self.scaling), cache
@@ -192,8 +189,16 @@ def add_vae_half(bundle: BundleWriter, vae: AutoencoderKLCogVideoX, half: str) -
     names = [f"state_{{}}_{n}" for n in range(len(states[0]))]
     outputs = (*results, *(name.format("out") for name in names))
     path, first_path = f"vae_{half}/model.onnx", f"vae_{half}/first.onnx"
-    bundle.add_graph(first_path, Graph(module, {source: (2, 3, 4)}, outputs, tuple(firsts)))
-    inputs = {source: (3, 4)} | {name.format("in"): (3, 4) for name in names}
+    # Tracing would find out by itself what sizes are multiples of, but not in reasonable time.
+    rows, columns = (torch.export.Dim(name) for name in ("rows", "columns"))
+
+    def multiples(tensor: Tensor) -> dict[int, Any]:
+        times = tensor.shape[3] // sizes[0][1]
+        return {3: times * rows, 4: times * columns} if times > 1 else {3: rows, 4: columns}
+
+    frames = temporal * torch.export.Dim("frames") + 1 if temporal > 1 else torch.export.Dim("frames")
+    bundle.add_graph(first_path, Graph(module, {source: {2: frames, **multiples(firsts[0][0])}}, outputs, tuple(firsts)))
+    inputs = {source: multiples(firsts[0][0])} | {name.format("in"): multiples(state) for name, state in zip(names, states[0], strict=True)}
     bundle.add_graph(path, Graph(module, inputs, outputs, tuple(nexts)))
     height = sizes[0][1] * spatial
     return {

@@ -19,6 +19,7 @@ from ..__main__ import Choices, export_pipeline
 from ..loop import join_into_loop
 from . import (
     animatediff,
+    cogvideox_5b,
     latent_consistency,
     lora,
     ltx,
@@ -35,6 +36,7 @@ from . import (
 FIXTURES = Path(__file__).parents[3] / "test" / "fixtures" / "families"
 FAMILIES = {
     "tiny-animatediff": animatediff,
+    "tiny-cogvideox-5b": cogvideox_5b,
     "tiny-lcm": latent_consistency,
     "tiny-ltx": ltx,
     "tiny-sd": stable_diffusion,
