@@ -73,6 +73,8 @@ def choose_defaults(described: dict[str, Any], choices: Choices) -> None:
     if choices.size is not None:
         if any(side < multiple or side % multiple for side in choices.size):
             raise ExportError(f"Expected --size to be multiples of {multiple}, got {choices.size[0]}x{choices.size[1]}.")
+        if latent.get("fixedSize") and choices.size != (defaults["width"], defaults["height"]):
+            raise ExportError(f"Expected no --size, as this model makes {defaults['width']}x{defaults['height']} alone.")
         defaults["width"], defaults["height"] = choices.size
     if choices.frames is not None:
         if choices.frames < 1 or (choices.frames - 1) % stride:

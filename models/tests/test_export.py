@@ -260,6 +260,10 @@ def test_size_and_length_of_a_clip_are_chosen_within_the_rules(capsys: pytest.Ca
     ):
         with pytest.raises(ExportError, match=message):
             choose_defaults(described, choices)
+    described["latent"]["fixedSize"] = True
+    choose_defaults(described, Choices(size=(640, 352)))
+    with pytest.raises(ExportError, match="no --size, as this model makes 640x352 alone"):
+        choose_defaults(described, Choices(size=(832, 480)))
     with pytest.raises(SystemExit):
         main(["--pipeline", "x", "--out", "y", "--size", "640"])
     assert "expected WIDTHxHEIGHT" in capsys.readouterr().err

@@ -68,3 +68,25 @@ def test_positions_are_those_of_the_pipeline(variant: dict, size: tuple[int, int
     expected = model(latents.transpose(1, 2), text, level, image_rotary_emb=rotary, return_dict=False)[0].transpose(1, 2)
     made = denoiser_graph(model).module(latents, level, text)
     torch.testing.assert_close(made, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [2, 3, 4])
+def test_learned_positions_are_those_of_clips_of_their_length(frames: int) -> None:
+    model = CogVideoXTransformer3DModel(
+        num_attention_heads=2, attention_head_dim=16, in_channels=8, out_channels=4, time_embed_dim=8, text_embed_dim=6, num_layers=1,
+        sample_width=6, sample_height=4, sample_frames=9, max_text_seq_length=5, use_rotary_positional_embeddings=True,
+        use_learned_positional_embeddings=True,
+    )  # fmt: skip
+    randomise(model, 2)
+    generator = torch.Generator().manual_seed(1)
+    model.patch_embed.pos_embedding.normal_(generator=generator)
+    latents, known = torch.randn(2, 1, 4, frames, 4, 6, generator=generator)
+    kept = torch.zeros(1, 1, frames, 4, 6)
+    kept[:, :, 0] = 1
+    text, level = torch.randn(1, 5, 6, generator=generator), torch.tensor([500.0])
+    pipeline = SimpleNamespace(vae_scale_factor_spatial=8, transformer=model)
+    tables = CogVideoXPipeline._prepare_rotary_positional_embeddings(pipeline, 32, 48, frames, torch.device("cpu"))
+    given = torch.cat([latents, 0.25 * known * kept], dim=1).transpose(1, 2)
+    expected = model(given, text, level, image_rotary_emb=tables, return_dict=False)[0].transpose(1, 2)
+    made = denoiser_graph(model, 0.25).module(latents, level, text, known, kept)
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-5)

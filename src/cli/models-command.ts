@@ -83,7 +83,7 @@ async function showModel(name: string, asJson: boolean): Promise<void> {
       'latents',
       `${latent.channels} channels, ${latent.temporalCompression}x${latent.spatialCompression}x${latent.spatialCompression}`,
     ],
-    ['sizes', `multiples of ${latent.sizeMultiple}`],
+    ['sizes', latent.fixedSize === true ? 'this one alone' : `multiples of ${latent.sizeMultiple}`],
     ...graphs.map(({ graph, path: place, parameters, weightType, sizeBytes }): [string, string] => {
       const difference = weights?.differences[place];
       const off = difference === undefined ? '' : `, ${(difference * 100).toFixed(2)} % off float32`;

@@ -19,7 +19,8 @@ export function clipSize(manifest: Manifest, asked: Partial<Size>): Size {
 /** Returns the size for a source: as asked, with a missing side in the source's shape, or the source's shape with the
  * short side of the model. Only a size that was not asked for is rounded to what the model needs. */
 export function sourceSize(manifest: Manifest, source: Size, asked: Partial<Size>): Size {
-  const { sizeMultiple } = manifest.latent;
+  const { sizeMultiple, fixedSize } = manifest.latent;
+  if (fixedSize === true) return clipSize(manifest, asked);
   const rounded = (side: number) => Math.max(sizeMultiple, Math.round(side / sizeMultiple) * sizeMultiple);
   const shortSide = Math.min(manifest.defaults.width, manifest.defaults.height);
   const scale =
@@ -35,9 +36,15 @@ export function sourceSize(manifest: Manifest, source: Size, asked: Partial<Size
 }
 
 function checkedSize(manifest: Manifest, size: Size): Size {
-  const { sizeMultiple } = manifest.latent;
+  const { latent, defaults } = manifest;
+  const { sizeMultiple } = latent;
   for (const side of ['width', 'height'] as const) {
     const value = size[side];
+    if (latent.fixedSize === true && value !== defaults[side]) {
+      throw new InvalidOptionError(
+        expected(side, `${defaults[side]}, as this model makes one size alone`, value, 'Leave it out.'),
+      );
+    }
     if (value % sizeMultiple === 0 && value > 0) continue;
     const below = Math.max(sizeMultiple, Math.floor(value / sizeMultiple) * sizeMultiple);
     throw new InvalidOptionError(

@@ -85,6 +85,8 @@ export const manifestSchema = z.object({
     spatialCompression: positiveInt,
     /** Width and height in pixels must be multiples of this. */
     sizeMultiple: positiveInt,
+    /** Clips are as large as `defaults` says, and nothing else. Default false. */
+    fixedSize: z.boolean().optional(),
     /** A clip has one frame more than a multiple of this. Default: temporalCompression. */
     frameStep: positiveInt.optional(),
     /** Along which axis a run's noise is drawn first. Default: channels. */

@@ -13,7 +13,9 @@ from . import animatediff, cogvideox, ltx, stable_diffusion, stable_diffusion_xl
 EXPORTERS: dict[str, Callable[[PipelineFolder, BundleWriter], dict[str, Any]]] = {
     "AnimateDiffPipeline": animatediff.export,
     "AnimateDiffVideoToVideoPipeline": animatediff.export,
+    "CogVideoXImageToVideoPipeline": cogvideox.export_image_to_video,
     "CogVideoXPipeline": cogvideox.export_text_to_video,
+    "CogVideoXVideoToVideoPipeline": cogvideox.export_text_to_video,
     "LTXPipeline": ltx.export_text_to_video,
     "LatentConsistencyModelPipeline": stable_diffusion.export_distilled,
     "LatentConsistencyModelImg2ImgPipeline": stable_diffusion.export_distilled,

@@ -19,7 +19,8 @@ from ..__main__ import Choices, export_pipeline
 from ..loop import join_into_loop
 from . import (
     animatediff,
-    cogvideox_5b,
+    cogvideox,
+    cogvideox_variants,
     latent_consistency,
     lora,
     ltx,
@@ -36,7 +37,8 @@ from . import (
 FIXTURES = Path(__file__).parents[3] / "test" / "fixtures" / "families"
 FAMILIES = {
     "tiny-animatediff": animatediff,
-    "tiny-cogvideox-5b": cogvideox_5b,
+    "tiny-cogvideox": cogvideox,
+    **cogvideox_variants.FAMILIES,
     "tiny-lcm": latent_consistency,
     "tiny-ltx": ltx,
     "tiny-sd": stable_diffusion,

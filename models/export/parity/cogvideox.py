@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from diffusers import (
-    AutoencoderKLCogVideoX, CogVideoXDDIMScheduler, CogVideoXPipeline, CogVideoXTransformer3DModel, CogVideoXVideoToVideoPipeline,
+    AutoencoderKLCogVideoX, CogVideoXDDIMScheduler, CogVideoXImageToVideoPipeline, CogVideoXPipeline, CogVideoXTransformer3DModel,
+    CogVideoXVideoToVideoPipeline, DiffusionPipeline,
 )  # fmt: skip
 from transformers import T5Config, T5EncoderModel
 
@@ -27,7 +28,10 @@ NAMES = {
 LEVELS = {"prediction_type": "v_prediction", "timestep_spacing": "trailing", "rescale_betas_zero_snr": True}
 
 
-def save_pipeline(folder: Path, scheduler: Any = None, **transformer: Any) -> CogVideoXPipeline:
+def save_pipeline(
+    folder: Path, scheduler: Any = None, kind: type[DiffusionPipeline] = CogVideoXPipeline, invert_scale_latents: bool = False,
+    **transformer: Any,
+) -> DiffusionPipeline:  # fmt: skip
     """Writes the folder as diffusers lays it out, with a model card, and returns the pipeline that it holds."""
     torch.set_num_threads(1)
     tokenizer = make_tokenizer()
@@ -44,56 +48,81 @@ def save_pipeline(folder: Path, scheduler: Any = None, **transformer: Any) -> Co
     }  # fmt: skip
     vae = AutoencoderKLCogVideoX(
         block_out_channels=(4, 4, 8, 8), latent_channels=LATENT_CHANNELS, layers_per_block=1, norm_num_groups=2,
-        scaling_factor=0.7,
+        scaling_factor=0.7, invert_scale_latents=invert_scale_latents,
         down_block_types=("CogVideoXDownBlock3D",) * 4, up_block_types=("CogVideoXUpBlock3D",) * 4,
     )  # fmt: skip
     randomise(vae, 3)
     # Quieter, so that few colours are clipped.
     vae.decoder.conv_out.conv.weight.mul_(0.15)
-    pipeline = CogVideoXPipeline(
+    network = randomise(CogVideoXTransformer3DModel(**config), 2)
+    if network.config.use_learned_positional_embeddings:
+        network.patch_embed.pos_embedding.normal_(generator=torch.Generator().manual_seed(4))
+    pipeline = kind(
         tokenizer=tokenizer,
         text_encoder=randomise(text_encoder, 1),
-        transformer=randomise(CogVideoXTransformer3DModel(**config), 2),
+        transformer=network,
         vae=vae,
         scheduler=scheduler or CogVideoXDDIMScheduler(**LEVELS),
     )
     pipeline.save_pretrained(folder)
     (folder / "README.md").write_text("---\nlicense: mit\n---\nRandom weights at toy widths, for tests.\n")
-    return CogVideoXPipeline.from_pretrained(folder)
+    return kind.from_pretrained(folder)
 
 
-def write_goldens(pipeline: CogVideoXPipeline, path: Path) -> None:
-    """Writes what diffusers makes with the pipeline, and beside it the clip that some of it starts from."""
-    restyling = CogVideoXVideoToVideoPipeline(**pipeline.components)
+def write_goldens(pipeline: DiffusionPipeline, path: Path, has_vae: bool = True) -> None:
+    """Writes what diffusers makes with the pipeline, and beside it the clip or the pictures that some of it starts from; `has_vae` says
+    whether also what its VAE makes."""
+    config = pipeline.transformer.config
+    animates = isinstance(pipeline, CogVideoXImageToVideoPipeline)
+    restyles = not animates and config.patch_size_t is None
+    restyling = CogVideoXVideoToVideoPipeline(**pipeline.components) if restyles else None
     for run in (pipeline, restyling):
-        run.set_progress_bar_config(disable=True)
+        if run is not None:
+            run.set_progress_bar_config(disable=True)
     source = moving_clip(9, SIZE["height"], SIZE["width"])
     source_path = path.with_suffix(".mkv")
-    write_video(source, source_path, 8)
+    if restyles:
+        write_video(source, source_path, 8)
     goldens = Goldens()
 
     def add(name: str, prompt: str, **options) -> None:
         """`options` are those of reelspace, beyond what all cases share."""
         options = {"prompt": prompt, **SIZE, "steps": 4, "seed": 7, "guidanceScale": 6, **options}
+        width, height = options["width"], options["height"]
         asked = {ours: options[theirs] for theirs, ours in NAMES.items() if theirs in options}
         run, workflow = pipeline, "generate"
-        if "input" in options:
+        if "strength" in options:
             run, workflow, asked["video"] = restyling, "restyle", pictures(source)
+        elif animates:
+            picture = path.with_name(f"{path.stem}-{width}x{height}.png")
+            asked["image"] = pictures(moving_clip(3, height, width))[1]
+            asked["image"].save(picture)
+            workflow, options["input"] = "animate", picture.name
         results = [
             run(**asked, generator=torch.Generator().manual_seed(options["seed"]), max_sequence_length=MAX_TOKENS, output_type=kind).frames
             for kind in ("latent", "np")
         ]
-        goldens.add_run(name, workflow, options, results[0].transpose(1, 2), results[1][0])
+        latents, frames = results[0].transpose(1, 2), results[1][0]
+        # diffusers leaves what it put in front of a clip away only once it decodes.
+        filled = latents.shape[2] - ((len(frames) - 1) // pipeline.vae_scale_factor_temporal + 1)
+        goldens.add_run(name, workflow, options, latents[:, :, filled:], frames)
 
-    add("generate", "a cat on the beach", numFrames=9)
-    add("generate-unguided", "a red fox", numFrames=17, guidanceScale=1, width=16, height=48)
-    add("generate-negative", "the dog runs", numFrames=1, negativePrompt="blurry", guidanceScale=3, width=48)
-    add("restyle", "a red fox in the snow", input=source_path.name, strength=0.6)
-    add("restyle-much", "a cat on the beach", input=source_path.name, strength=0.8, steps=5)
-
-    vae = pipeline.vae
-    clip = moving_clip(17, 16, 32)
-    latents = vae.encode(clip).latent_dist.mode()
-    goldens.add_vae(clip, latents * vae.config.scaling_factor, vae.decode(latents).sample)
+    if animates:
+        tall = {} if config.use_learned_positional_embeddings else {"width": 16, "height": 48}
+        add("animate", "a red fox in the snow", numFrames=9)
+        add("animate-unguided", "the dog runs", numFrames=17, guidanceScale=1, **tall)
+        add("animate-negative", "a cat on the beach", numFrames=1, guidanceScale=3, negativePrompt="blurry")
+    else:
+        add("generate", "a cat on the beach", numFrames=9)
+        add("generate-unguided", "a red fox", numFrames=17, guidanceScale=1, width=16, height=48)
+        add("generate-negative", "the dog runs", numFrames=1, negativePrompt="blurry", guidanceScale=3, width=48)
+    if restyles:
+        for strength in (0.1, 0.6, 0.8, 1):
+            add(f"restyle-{strength}", "a red fox in the snow", input=source_path.name, strength=strength, steps=10 if strength == 0.1 else 5)
+        add("restyle-unguided", "the dog runs", input=source_path.name, strength=0.5, guidanceScale=1)
+    if has_vae:
+        clip = moving_clip(17, 16, 32)
+        vae = pipeline.vae
+        latents = vae.encode(clip).latent_dist.mode()
+        goldens.add_vae(clip, latents * vae.config.scaling_factor, vae.decode(latents).sample)
     goldens.save(path)
-
