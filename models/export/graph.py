@@ -61,6 +61,7 @@ def write_graph(graph: Graph, path: Path, dtype: str = "fp32") -> None:
     if missing:
         raise RuntimeError(f"Expected every parameter to keep its name in {path}, got none for {sorted(missing)}.")
     store_weights(model, parameter_names(graph.module), dtype)
+    forget_types(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
     onnx_ir.save(model, path, external_data=f"{path.name}.data" if size > LARGEST_FILE_BYTES else None)
@@ -129,6 +130,12 @@ def tidy(model: onnx_ir.Model) -> None:
             if value not in outputs:
                 value.shape = value.type = None
     model.producer_name, model.producer_version = "reelspace", None
+
+
+def forget_types(model: onnx_ir.Model) -> None:
+    """Drops what would be written of weights beside them: their shapes and types, which they have themselves."""
+    for value in model.graph.initializers.values():
+        value.shape = value.type = None
 
 
 def label_axes(model: onnx_ir.Model) -> None:

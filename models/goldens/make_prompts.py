@@ -8,6 +8,7 @@ The graphs stand in for the text encoders; cutting a prompt up, weighting and th
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,8 +19,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from export.parity.fixtures import copy_whole
+
 TESTS = Path(__file__).resolve().parents[2] / "test"
-BUNDLES = {"tiny-bundle": "fixtures/tiny-bundle", "tiny-wan": "fixtures/families/tiny-wan"}
 SPECIAL_TOKENS = {
     "tiny-bundle": {"bos_token": "[CLS]", "eos_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]"},
     "tiny-wan": {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"},
@@ -80,11 +82,13 @@ def weighted(folder: Path, pieces: list[tuple[str, float]]) -> Tensor:
 
 
 def main() -> None:
-    tensors = {
-        f"{name}.{index}": weighted(TESTS / path, pieces).contiguous()
-        for name, path in BUNDLES.items()
-        for index, (_, pieces) in enumerate(PROMPTS)
-    }
+    with tempfile.TemporaryDirectory() as whole:
+        copy_whole(Path(whole))
+        tensors = {
+            f"{folder.name}.{index}": weighted(folder, pieces).contiguous()
+            for folder in (TESTS / "fixtures/tiny-bundle", Path(whole) / "tiny-wan")
+            for index, (_, pieces) in enumerate(PROMPTS)
+        }
     save_file(tensors, TESTS / "goldens/prompts.safetensors", {"prompts": json.dumps([prompt for prompt, _ in PROMPTS])})
 
 

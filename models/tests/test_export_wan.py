@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
@@ -16,13 +17,16 @@ from transformers import CLIPImageProcessorPil
 from export.clip_pictures import resize_and_crop
 from export.graph import open_session
 from export.loop import join_into_loop
+from export.parity.fixtures import copy_whole
 from export.parity.goldens import moving_clip
 from export.parity.wan import make_pipeline
 from export.parity.wan_variants import from_picture
 
 torch.set_num_threads(1)
 torch.set_grad_enabled(False)
-BUNDLE = Path(__file__).parents[2] / "test/fixtures/families/tiny-wan"
+WHOLE = TemporaryDirectory()
+copy_whole(Path(WHOLE.name))
+BUNDLE = Path(WHOLE.name) / "tiny-wan"
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import { probe } from '../../src/media/probe.js';
 import type { GraphSize } from '../../src/networks/inspect.js';
 import { openSafetensors, writeSafetensors } from '../../src/tensor/safetensors.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
+import { familyFixtures } from '../families/fixtures.js';
 import { writeTinyLora } from '../networks/tiny-model.js';
 import { runCli, startCli, tinyBundle } from './run-cli.js';
 
@@ -213,7 +214,7 @@ test('models and doctor speak JSON', async () => {
   const { manifest, graphs, memoryBytes } = JSON.parse(shown.stdout);
   assert.equal(manifest.name, 'tiny-bundle');
   assert.ok(memoryBytes > graphs.reduce((total: number, graph: GraphSize) => total + graph.memoryBytes, 0));
-  const half = await runCli(['models', 'info', 'test/fixtures/families/tiny-wan-half']);
+  const half = await runCli(['models', 'info', `${familyFixtures}tiny-wan-half`]);
   assert.match(half.stdout, /^denoiser +\d+\.\d M parameters, float16, 0\.05 % off float32, \d/m);
   assert.match(half.stdout, /^vaeDecoder +\d+\.\d M parameters, float32, \d/m);
   assert.match(half.stdout, /^memory +about \d+ MB at 832x480/m);

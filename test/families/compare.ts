@@ -2,14 +2,11 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { pipelines } from '../../pipelines/index.js';
 import type { LoraChoice, Model } from '../../src/networks/model.js';
 import { readSafetensorsHeader, type SafetensorsFile } from '../../src/tensor/safetensors.js';
-import { axis, concat, type Tensor } from '../../src/tensor/tensor.js';
+import { axis, concat, createTensor, type Tensor } from '../../src/tensor/tensor.js';
 import { largestDifference } from '../networks/tiny-model.js';
-
-export const familyFixtures = fileURLToPath(new URL('../../../test/fixtures/families/', import.meta.url));
 
 /** Most by which a run may differ from diffusers': in latents as a share of the largest, in frames in grey levels. */
 export const tolerance = { latents: 1e-4, frames: 1 } as const;
@@ -48,7 +45,21 @@ export async function readCases(goldenPath: string): Promise<{ cases: Case[]; bu
   return {
     cases: JSON.parse(metadata.cases ?? '[]') as Case[],
     bundle: join(dirname(goldenPath), bundle),
-    hasVae: entries.has('vae.pixels'),
+    hasVae: entries.has('vae.levels'),
+  };
+}
+
+/** Returns a clip, what the VAE codes it as, and what it decodes from that. */
+export async function readVae(golden: SafetensorsFile): Promise<{ pixels: Tensor; latents: Tensor; decoded: Tensor }> {
+  const { data, shape } = await golden.readIntegers('vae.levels');
+  const [latents, decoded] = await Promise.all([golden.read('vae.latents'), golden.read('vae.decoded')]);
+  return {
+    pixels: createTensor(
+      shape,
+      Float32Array.from({ length: data.length }, (_, at) => Number(data[at]) / 127.5 - 1),
+    ),
+    latents,
+    decoded,
   };
 }
 

@@ -7,7 +7,7 @@ import { InvalidOptionError, MediaError } from '../../src/errors.js';
 import type { Clip } from '../../src/media/clip.js';
 import { loadModel } from '../../src/networks/load-model.js';
 import type { Model } from '../../src/networks/model.js';
-import { familyFixtures } from './compare.js';
+import { familyFixtures } from './fixtures.js';
 
 const clip = `${familyFixtures}tiny-wan-vace.mkv`;
 const picture = `${familyFixtures}tiny-wan-vace-tall.png`;

@@ -6,7 +6,8 @@ import type { Model } from '../../src/networks/model.js';
 import { openSafetensors, type SafetensorsFile } from '../../src/tensor/safetensors.js';
 import { axis, lengthOf } from '../../src/tensor/tensor.js';
 import { assertClose, inPieces, join } from '../networks/tiny-model.js';
-import { compareRun, familiesIn, familyFixtures, readCases, tolerance } from './compare.js';
+import { compareRun, familiesIn, readCases, readVae, tolerance } from './compare.js';
+import { familyFixtures } from './fixtures.js';
 
 /** What one pass through one graph may add, in values of about 1. */
 const vaeTolerance = 1e-4;
@@ -40,10 +41,7 @@ for (const family of familiesIn(familyFixtures)) {
 
     if (hasVae)
       it('its VAE, in any pieces', async () => {
-        const [pixels, latents, decoded] = await Promise.all(
-          ['pixels', 'latents', 'decoded'].map((name) => golden.read(`vae.${name}`)),
-        );
-        assert.ok(pixels !== undefined && latents !== undefined && decoded !== undefined);
+        const { pixels, latents, decoded } = await readVae(golden);
         const encoded = await join(model.encode(inPieces(pixels, [lengthOf(pixels, axis.time)])));
         const largest = latents.data.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
         assertClose(encoded, latents, vaeTolerance * largest);

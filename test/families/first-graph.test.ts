@@ -5,7 +5,6 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { BundleError, InvalidOptionError, NetworkError } from '../../src/errors.js';
 import { readBundle } from '../../src/networks/bundle.js';
 import { loadModel } from '../../src/networks/load-model.js';
@@ -14,8 +13,9 @@ import type { Model } from '../../src/networks/model.js';
 import { openGraph } from '../../src/networks/open-graph.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
 import { collect, inPieces, join, noiseClip } from '../networks/tiny-model.js';
+import { familyFixtures } from './fixtures.js';
 
-const tiny = fileURLToPath(new URL('../../../test/fixtures/families/tiny-wan/', import.meta.url));
+const tiny = `${familyFixtures}tiny-wan/`;
 let scratch: string;
 let model: Model;
 before(async () => {

@@ -13,7 +13,7 @@ import type { Clip } from '../../src/media/clip.js';
 import { loadModel } from '../../src/networks/load-model.js';
 import type { Model } from '../../src/networks/model.js';
 import { axis, concat, slice, type Tensor } from '../../src/tensor/tensor.js';
-import { familyFixtures } from './compare.js';
+import { familyFixtures } from './fixtures.js';
 
 const clip = `${familyFixtures}tiny-wan.mkv`;
 const picture = `${familyFixtures}tiny-wan-i2v-32x48-first.png`;

@@ -8,7 +8,7 @@ import { after, before, test } from 'node:test';
 import { loadModel } from '../../src/networks/load-model.js';
 import type { Model } from '../../src/networks/model.js';
 import { assertClose, inPieces, join, noiseClip } from '../networks/tiny-model.js';
-import { familyFixtures } from './compare.js';
+import { familyFixtures } from './fixtures.js';
 
 /** Sums are the same; onnxruntime fuses operators differently inside a loop. */
 const tolerance = 1e-4;

@@ -4,18 +4,17 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { textToVideo } from '../../pipelines/text-to-video.js';
 import { FormatError, InvalidOptionError } from '../../src/errors.js';
 import { loadModel } from '../../src/networks/load-model.js';
 import type { Model } from '../../src/networks/model.js';
 import { writeSafetensors } from '../../src/tensor/safetensors.js';
 import { axis, concat, createTensor, type Tensor } from '../../src/tensor/tensor.js';
+import { familyFixtures } from '../families/fixtures.js';
 import { assertClose, largestDifference, tinyBundlePath, writeTinyLora } from './tiny-model.js';
 
-const families = fileURLToPath(new URL('../../../test/fixtures/families/', import.meta.url));
-const bundle = `${families}tiny-wan`;
-const loraFolder = `${families}tiny-wan-loras/`;
+const bundle = `${familyFixtures}tiny-wan`;
+const loraFolder = `${familyFixtures}tiny-wan-loras/`;
 const options = { prompt: 'a red fox', width: 32, height: 48, numFrames: 5, steps: 2, seed: 5 };
 
 async function generate(model: Model, asked: typeof options = options): Promise<{ latents: Tensor; frames: Buffer }> {

@@ -6,10 +6,10 @@ import { loadModel } from '../../src/networks/load-model.js';
 import { parsePrompt } from '../../src/networks/prompt-weights.js';
 import { openSafetensors, readTensor } from '../../src/tensor/safetensors.js';
 import { slice } from '../../src/tensor/tensor.js';
+import { familyFixtures } from '../families/fixtures.js';
 import { assertClose, tinyBundlePath, withTinyModel } from './tiny-model.js';
 
-const place = (path: string) => fileURLToPath(new URL(`../../../test/${path}`, import.meta.url));
-const goldens = place('goldens/prompts.safetensors');
+const goldens = fileURLToPath(new URL('../../../test/goldens/prompts.safetensors', import.meta.url));
 
 /** Returns the stretches as [text, weight] pairs, weights to six digits. */
 const parsed = (prompt: string) =>
@@ -110,15 +110,15 @@ describe('parsePrompt', () => {
 
 describe('embeddings of weighted prompts', () => {
   for (const [name, path] of [
-    ['tiny-bundle', 'fixtures/tiny-bundle'],
-    ['tiny-wan', 'fixtures/families/tiny-wan'],
+    ['tiny-bundle', tinyBundlePath],
+    ['tiny-wan', `${familyFixtures}tiny-wan`],
   ] as const) {
     it(`are compel's, on ${name}`, async () => {
       const file = await openSafetensors(goldens);
       const prompts: string[] = JSON.parse(file.metadata.prompts ?? '[]');
       await file.close();
       assert.ok(prompts.length > 5);
-      const model = await loadModel(place(path), { device: 'cpu', threads: 1 });
+      const model = await loadModel(path, { device: 'cpu', threads: 1 });
       try {
         for (const [index, prompt] of prompts.entries()) {
           const { embeds } = await model.encodePrompts([prompt]);

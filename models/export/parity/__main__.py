@@ -2,7 +2,8 @@
 
     python -m export.parity [--out FOLDER] [FAMILY ...]
 
-Run from models/. Without --out they are those that the tests compare with, in test/fixtures/families.
+Run from models/. Without --out they are those that the tests compare with, in test/fixtures/families,
+where each graph is kept once for all bundles.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from . import (
     wan_vace,
     wan_variants,
 )
+from .fixtures import FIXTURES, share_graphs
 
-FIXTURES = Path(__file__).parents[3] / "test" / "fixtures" / "families"
 FAMILIES = {
     "tiny-animatediff": animatediff,
     "tiny-cogvideox": cogvideox,
@@ -78,6 +79,8 @@ def main() -> None:
             for half, frames in LOOP_FRAMES.items():
                 parts = [options.out / name / half / file for file in ("first.onnx", "model.onnx")]
                 join_into_loop(*parts, options.out / LOOPED[1] / f"{half}.onnx", frames)
+    if options.out == FIXTURES:
+        share_graphs()
 
 
 def write_loras(pipeline: DiffusionPipeline, folder: Path, name: str, out: Path) -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import torch
 from diffusers import AnimateDiffPipeline, AnimateDiffVideoToVideoPipeline, DDIMScheduler, MotionAdapter, UNetMotionModel
-from PIL import Image
 
-from .goldens import Goldens, moving_clip, write_video
+from .goldens import Goldens, moving_clip, pictures, write_video
 from .random_weights import randomise
 from .stable_diffusion import NAMES, SCHEDULERS, TEXT_WIDTH, make_text_encoder, make_tokenizer, make_vae, save
 
@@ -48,7 +47,6 @@ def write_goldens(pipeline: AnimateDiffPipeline, path: Path) -> None:
     source = moving_clip(5, SIZE["height"], SIZE["width"])
     source_path = path.with_suffix(".mkv")
     write_video(source, source_path, 8)
-    pictures = [Image.fromarray(frame) for frame in ((source[0].permute(1, 2, 3, 0) + 1) * 127.5).round().byte().numpy()]
     goldens = Goldens()
 
     def add(name: str, prompt: str, **options) -> None:
@@ -58,7 +56,7 @@ def write_goldens(pipeline: AnimateDiffPipeline, path: Path) -> None:
         asked = {names[ours]: value for ours, value in options.items() if ours in names}
         run = pipeline
         if "input" in options:
-            run, asked["video"] = restyling, pictures
+            run, asked["video"] = restyling, pictures(source)
         scheduler = run.scheduler
         if "scheduler" in options:
             run.scheduler = SCHEDULERS[options["scheduler"]].from_config(scheduler.config, skip_prk_steps=True)
@@ -76,9 +74,4 @@ def write_goldens(pipeline: AnimateDiffPipeline, path: Path) -> None:
         add(f"generate-{scheduler}", "a red cat", numFrames=3, scheduler=scheduler)
     for strength in (0.3, 0.8, 1):
         add(f"restyle-{strength}", "a red cat", input=source_path.name, strength=strength)
-    vae = pipeline.vae
-    clip = moving_clip(3, 32, 48)
-    pixels = clip[0].transpose(0, 1)
-    latents = vae.encode(pixels).latent_dist.mode() * vae.config.scaling_factor
-    goldens.add_vae(clip, latents.transpose(0, 1)[None], vae.decode(latents / vae.config.scaling_factor).sample.transpose(0, 1)[None])
     goldens.save(path)

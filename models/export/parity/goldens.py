@@ -34,8 +34,8 @@ class Goldens:
         print(f"{name}: {frames.shape}, latents up to {float(latents.abs().max()):.1f}, {clipped:.0%} of the colours clipped")
 
     def add_vae(self, pixels: Tensor, latents: Tensor, decoded: Tensor) -> None:
-        """A clip [1,3,T,H,W] in [-1,1], its latents of unit variance, and what is decoded from them."""
-        self.arrays |= {"vae.pixels": pixels, "vae.latents": latents.contiguous(), "vae.decoded": decoded.contiguous()}
+        """A clip [1,3,T,H,W] of whole grey levels in [-1,1], its latents of unit variance, and what is decoded from them."""
+        self.arrays |= {"vae.levels": grey_levels(pixels), "vae.latents": latents.contiguous(), "vae.decoded": decoded.contiguous()}
 
     def save(self, path: Path, bundle: str | None = None) -> None:
         """`bundle` is the folder beside it that runs, where that has another name."""
@@ -49,14 +49,19 @@ def moving_clip(frames: int, height: int, width: int) -> Tensor:
     return ((rgb * 255).round() / 127.5 - 1)[None]
 
 
+def grey_levels(pixels: Tensor) -> Tensor:
+    """Values in [-1,1] as bytes."""
+    return ((pixels + 1) * 127.5).round().byte()
+
+
 def pictures(clip: Tensor) -> list[Image.Image]:
     """The frames of [1,3,T,H,W]."""
-    return [Image.fromarray(frame) for frame in ((clip[0].permute(1, 2, 3, 0) + 1) * 127.5).round().byte().numpy()]
+    return [Image.fromarray(frame) for frame in grey_levels(clip[0].permute(1, 2, 3, 0)).numpy()]
 
 
 def write_video(clip: Tensor, path: Path, frame_rate: int) -> None:
     """Writes [1,3,T,H,W] without loss."""
-    frames = ((clip[0].permute(1, 2, 3, 0) + 1) * 127.5).round().to(torch.uint8)
+    frames = grey_levels(clip[0].permute(1, 2, 3, 0))
     _, height, width, _ = frames.shape
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(frame_rate), "-i", "-"]
     command = ["ffmpeg", "-y", "-v", "error", *source, "-c:v", "ffv1", "-pix_fmt", "bgr0", "-bitexact", str(path)]

@@ -29,9 +29,11 @@ from .random_weights import randomise
 
 TEXT_WIDTH = 16
 MAX_TOKENS = 77
-SIZE = {"width": 64, "height": 48}
+SIZE = {"width": 48, "height": 32}
 # Where a part of a picture is made anew: x, y, width and height, in whole latent positions.
-MASK = (16, 8, 32, 24)
+MASK = (8, 8, 24, 16)
+# What keeps the UNets of those small that are not the first to use one.
+NARROW = {"block_out_channels": (4, 8), "norm_num_groups": 2}
 SCHEDULERS = {
     "pndm": PNDMScheduler, "ddim": DDIMScheduler, "euler": EulerDiscreteScheduler, "euler-a": EulerAncestralDiscreteScheduler,
     "dpm++": DPMSolverMultistepScheduler, "unipc": UniPCMultistepScheduler,

@@ -58,5 +58,4 @@ def write_goldens(pipeline: StableDiffusionXLPipeline, path: Path) -> None:
     goldens.add("restyle", restyling, {**source, "strength": 0.6, "scheduler": "euler"})
     for strength in (0.6, 1):
         goldens.add(f"inpaint-{strength}", inpainting, {**source, "mask": ",".join(map(str, MASK)), "strength": strength, "scheduler": "euler"})
-    goldens.add_picture_vae(pipeline.vae)
     goldens.save_all()

@@ -11,7 +11,7 @@ from diffusers import WanVACEPipeline, WanVACETransformer3DModel
 from PIL import Image
 from torch import Tensor
 
-from .goldens import Goldens, moving_clip, write_video
+from .goldens import Goldens, moving_clip, pictures, write_video
 from .random_weights import randomise
 from .wan import LATENT_CHANNELS, NAMES, TEXT_WIDTH
 from .wan_variants import save_picture, shared
@@ -43,7 +43,7 @@ def write_goldens(pipeline: WanVACEPipeline, path: Path) -> None:
     goldens = Goldens()
     clip = moving_clip(9, HEIGHT, WIDTH)
     write_video(clip, path.with_suffix(".mkv"), FRAME_RATE)
-    frames = pictures_of(clip)
+    frames = pictures(clip)
     tall, wide = (
         save_picture(moving_clip(2, *size)[:, :, 1], path.with_name(f"{path.stem}-{name}.png"))
         for name, size in (("tall", (40, 24)), ("wide", (20, 70)))
@@ -94,7 +94,3 @@ def grey_between(pixels: Tensor) -> Tensor:
     """A clip [1,3,T,H,W] of which only the first and the last frame are left."""
     pixels[:, :, 1:-1] = 0
     return pixels
-
-
-def pictures_of(clip: Tensor) -> list[Image.Image]:
-    return [Image.fromarray(frame) for frame in ((clip[0].permute(1, 2, 3, 0) + 1) * 127.5).round().byte().numpy()]
