@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 
+from export.layout import read_weights
 from reel_tiny.data.render import ClipRenderer
 from reel_tiny.data.sources import read_video
 from reel_tiny.vae import CausalVae
@@ -118,7 +118,7 @@ def torch_vae(bundle: Path) -> CausalVae:
     """The VAE in PyTorch, with the weights of the graphs (what the latents are divided by is left at 1)."""
     vae = CausalVae()
     for name, half in (("encoder", vae.encoder), ("decoder", vae.decoder)):
-        stored = {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load(bundle / f"vae_{name}/model.onnx").graph.initializer}
+        stored = read_weights(bundle / f"vae_{name}/model.onnx")
         half.load_state_dict({name: torch.from_numpy(stored[name].copy()) for name, _ in half.named_parameters()}, strict=False)
     return vae.eval()
 

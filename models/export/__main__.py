@@ -99,7 +99,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", type=size_of, metavar="WxH", help="size of a clip where a run names none (default: the family's)")
     parser.add_argument("--frames", type=int, metavar="N", help="length of a clip where a run names none (default: the family's)")
     parser.add_argument(
-        "--device", choices=DEVICES, default="any", help="cuda: a causal VAE takes a whole clip a call, so that its states stay on the device"
+        "--device", choices=DEVICES, default="any",
+        help="cpu: operators that are faster there; cuda: a causal VAE takes a whole clip a call, so that its states stay on the device",
     )
     options = parser.parse_args(arguments)
     choices = Choices(options.license, options.source, options.dtype, options.size, options.frames, options.device)

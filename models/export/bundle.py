@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ExportError
-from .graph import Graph, compare, write_graph
+from .graph import CPU_OPSET, OPSET, Graph, compare, write_graph
 from .loop import join_into_loop
 from .pipeline_folder import INDEX, PipelineFolder
 from .precision import LARGEST_DIFFERENCE
@@ -19,7 +19,7 @@ from .precision import LARGEST_DIFFERENCE
 FORMAT_VERSION = 1
 
 # What a bundle can be made for. On CUDA, onnxruntime-node copies every input and output through the host's memory.
-DEVICES = ("any", "cuda")
+DEVICES = ("any", "cpu", "cuda")
 
 
 class BundleWriter:
@@ -37,7 +37,7 @@ class BundleWriter:
         """Writes a graph and prints how far it is from PyTorch. Raises ExportError when that is too far."""
         # Pictures show every rounding of the VAE, which is small beside the others.
         dtype = "fp32" if path.startswith("vae_") else self.dtype
-        write_graph(graph, self.folder / path, dtype)
+        write_graph(graph, self.folder / path, dtype, CPU_OPSET if self.device == "cpu" else OPSET)
         self.hold(path, graph, dtype)
 
     def add_loop(self, path: str, first: Graph, following: Graph, whole: Graph, frames: int) -> None:

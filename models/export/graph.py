@@ -17,10 +17,14 @@ import torch
 from onnxscript import optimizer
 from torch import Tensor, nn
 
+from .layout import transpose_matrices
 from .precision import store_weights
 
-# Runs on every execution provider; WebGPU's of onnxruntime 1.30 puts the fused attention of opset 23 on the CPU.
+# Runs on every execution provider.
 OPSET = 20
+# Has attention and normalisation as one operator each, which the CPU is faster at; WebGPU's provider of onnxruntime 1.30 leaves
+# such attention to the CPU.
+CPU_OPSET = 23
 
 # What is larger keeps its weights in a file beside it: onnxruntime maps that, where it copies those inside a graph.
 LARGEST_FILE_BYTES = 100_000_000
@@ -52,14 +56,15 @@ class Graph:
     unused: frozenset[str] = field(default_factory=frozenset)
 
 
-def write_graph(graph: Graph, path: Path, dtype: str = "fp32") -> None:
+def write_graph(graph: Graph, path: Path, dtype: str = "fp32", opset: int = OPSET) -> None:
     """Writes `path`, with weights of a type among precision.DTYPES, and a file of weights beside it when they are too large for one."""
-    model = trace(graph)
+    model = trace(graph, opset)
     tidy(model)
     label_axes(model)
     missing = nameless_parameters(graph.module, set(model.graph.initializers)) - graph.unused
     if missing:
         raise RuntimeError(f"Expected every parameter to keep its name in {path}, got none for {sorted(missing)}.")
+    transpose_matrices(model, parameter_names(graph.module))
     store_weights(model, parameter_names(graph.module), dtype)
     forget_types(model)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +83,7 @@ def nameless_parameters(module: nn.Module, kept: set[str]) -> set[str]:
     return {name for name, parameter in module.named_parameters() if id(parameter) not in found}
 
 
-def trace(graph: Graph) -> onnx_ir.Model:
+def trace(graph: Graph, opset: int) -> onnx_ir.Model:
     free = torch.export.Dim.DYNAMIC
     shapes = tuple({0: free, **(axes if isinstance(axes, dict) else dict.fromkeys(axes, free))} for axes in graph.inputs.values())
     kinds = [parameter.kind for parameter in inspect.signature(graph.module.forward).parameters.values()]
@@ -89,7 +94,7 @@ def trace(graph: Graph) -> onnx_ir.Model:
     with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
         program = torch.onnx.export(
             graph.module, graph.examples[0], input_names=list(graph.inputs), output_names=list(graph.outputs),
-            dynamic_shapes=shapes, dynamo=True, opset_version=OPSET, optimize=False, verbose=False,
+            dynamic_shapes=shapes, dynamo=True, opset_version=opset, optimize=False, verbose=False,
         )  # fmt: skip
     model = program.model
     named = parameter_names(graph.module)

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .errors import ExportError
+from .layout import TRANSPOSED
 
 HALVES = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
 # What matrices and tables are stored as; vectors stay float32.
@@ -40,14 +41,24 @@ def store(value: ir.Value, array: np.ndarray) -> None:
     value.type = ir.TensorType(value.const_value.dtype)
 
 
+def in_half(value: ir.Value, dtype: np.dtype) -> ir.LazyTensor:
+    """The weight in 16 bits, made when it is written, so that no second copy of all weights is held."""
+    before = value.const_value
+
+    def rounded() -> np.ndarray:
+        with np.errstate(over="ignore"):
+            return before.numpy().astype(dtype)
+
+    if not np.isfinite(rounded().astype(np.float32)).all():
+        raise ExportError(f"Expected the weights to fit into {dtype}, but {value.name} has larger numbers. Export as bf16 or fp32.")
+    return ir.LazyTensor(lambda: ir.tensor(rounded(), name=value.name), ir.DataType.from_numpy(dtype), before.shape, name=value.name)
+
+
 def halve(model: ir.Model, named: set[str], dtype: np.dtype) -> None:
     for value in matrices(model, named):
-        with np.errstate(over="ignore"):
-            array = value.const_value.numpy().astype(dtype)
-        if not np.isfinite(array.astype(np.float32)).all():
-            raise ExportError(f"Expected the weights to fit into {dtype}, but {value.name} has larger numbers. Export as bf16 or fp32.")
         users = list(value.uses())
-        store(value, array)
+        value.const_value = in_half(value, dtype)
+        value.type = ir.TensorType(value.const_value.dtype)
         cast = None
         for user, place in users:
             if user.op_type == "Gather" and place == 0:
@@ -70,23 +81,19 @@ def to_float32(value: ir.Value) -> ir.Node:
 
 
 def quantise_products(model: ir.Model, named: set[str]) -> None:
-    """Every product with the transpose of a weight [rows, columns], which is how a linear layer comes out of PyTorch."""
+    """Every product with a weight that is stored as [columns, rows]."""
     activations: dict[ir.Value, tuple[ir.Value, ir.Value, ir.Value]] = {}
     for value in matrices(model, named):
-        transposes = [user for user, _ in value.uses()]
-        products = [user for transpose in transposes for user in transpose.outputs[0].uses()]
-        is_linear = len(value.shape) == 2 and all(node.op_type == "Transpose" and node.graph is model.graph for node in transposes)
-        if not (is_linear and products and all(node.op_type == "MatMul" and place == 1 for node, place in products)):
+        products = [user for user, _ in value.uses()]
+        if model.metadata_props.get(value.name) != TRANSPOSED or any(node.graph is not model.graph for node in products):
             continue
         weight = value.const_value.numpy()
-        scale = np.maximum(np.abs(weight).max(1), np.finfo(np.float32).tiny) / 127
-        store(value, np.round(weight / scale[:, None]).astype(np.int8))
+        scale = np.maximum(np.abs(weight).max(0), np.finfo(np.float32).tiny) / 127
+        store(value, np.round(weight / scale).astype(np.int8))
         scales = ir.Value(name=f"{value.name}_scale", const_value=ir.tensor(scale.astype(np.float32)))
         model.graph.register_initializer(scales)
-        for product, _ in products:
+        for product in products:
             multiply_integers(product, scales, activations)
-        for transpose in transposes:
-            transpose.outputs[0].type = None
 
 
 def multiply_integers(product: ir.Node, scales: ir.Value, activations: dict[ir.Value, tuple[ir.Value, ir.Value, ir.Value]]) -> None:

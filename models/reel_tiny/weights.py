@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
+from export.layout import read_weights
 from torch import Tensor, nn
 
 from .denoiser.network import Config, Denoiser
@@ -23,9 +23,8 @@ Weights = dict[str, Tensor]
 
 def read_graph(path: Path) -> tuple[onnx.GraphProto, Weights]:
     """A graph and its floating-point initialisers by name, as float32."""
-    graph = onnx.load(path).graph
-    arrays = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
-    return graph, {n: torch.from_numpy(a.astype(np.float32)) for n, a in arrays.items() if np.issubdtype(a.dtype, np.floating)}
+    floats = {name: array for name, array in read_weights(path).items() if np.issubdtype(array.dtype, np.floating)}
+    return onnx.load(path).graph, {name: torch.from_numpy(array.astype(np.float32)) for name, array in floats.items()}
 
 
 def depth(weights: Weights, name: str) -> int:

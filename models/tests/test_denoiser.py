@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
 
 from export.graph import compare
+from export.layout import read_weights
 from reel_tiny.denoiser.export import add_denoiser, example
 from reel_tiny.denoiser.network import Config, Denoiser
 from reel_tiny.denoiser.train import is_hidden_matrix, share_out
@@ -67,10 +67,10 @@ def test_condition_latents_count_only_where_the_mask_says(denoiser: Denoiser) ->
 def test_exported_graph_equals_pytorch_at_every_shape(denoiser: Denoiser, tmp_path: Path) -> None:
     path = tmp_path / "transformer/model.onnx"
     assert compare(add_denoiser(denoiser, path), path).relative < 1e-4
-    stored = {i.name: i for i in onnx.load(path).graph.initializer}
+    weights = read_weights(path)
     for name, parameter in denoiser.named_parameters():
-        assert np.array_equal(onnx.numpy_helper.to_array(stored[name]).astype(np.float32), parameter.numpy())
-        assert stored[name].data_type == (onnx.TensorProto.FLOAT16 if parameter.ndim >= 2 else onnx.TensorProto.FLOAT)
+        assert np.array_equal(weights[name].astype(np.float32), parameter.numpy())
+        assert weights[name].dtype == (np.float16 if parameter.ndim >= 2 else np.float32)
 
 
 def test_every_parameter_has_one_owner() -> None:

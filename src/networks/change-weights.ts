@@ -10,6 +10,7 @@ import {
   graphFields,
   modelFields,
   nodeFields,
+  readTransposed,
   tensorFields,
 } from './onnx-file.js';
 import { ProtoFile, type Range } from './proto-file.js';
@@ -43,10 +44,11 @@ export function changeWeights(path: string, changes: readonly WeightChange[]): U
   const file = new ProtoFile(path);
   try {
     const wanted = new Map(changes.map((change) => [change.weight, change]));
+    const transposed = readTransposed(file);
     const parts: Uint8Array[] = [];
     for (const { field, bytes, range } of file.fields(file.whole)) {
       const isGraph = field === modelFields.graph && bytes !== undefined;
-      if (isGraph) parts.push(...bytesField(field, changedGraph(file, basename(path), bytes, wanted)));
+      if (isGraph) parts.push(...bytesField(field, changedGraph(file, basename(path), bytes, wanted, transposed)));
       else parts.push(file.bytes(range));
     }
     for (const name of wanted.keys()) throw new BundleError(`${path} holds no weight named ${name}.`);
@@ -68,6 +70,7 @@ function changedGraph(
   fileName: string,
   graph: Range,
   wanted: Map<string, WeightChange>,
+  transposed: ReadonlySet<string>,
 ): Uint8Array[] {
   // New nodes come before those that use what they give, as ONNX wants it.
   const added: Uint8Array[] = [];
@@ -90,7 +93,7 @@ function changedGraph(
           'Export the model with --dtype fp32, fp16 or bf16.',
       );
     }
-    added.push(...sum(change, file.numbers(part.bytes, tensorFields.dims), type));
+    added.push(...sum(change, file.numbers(part.bytes, tensorFields.dims), type, transposed.has(name)));
   }
   return [...added, ...kept];
 }
@@ -119,13 +122,20 @@ function referredTensor(file: ProtoFile, fileName: string, tensor: Range, name: 
   return parts;
 }
 
-/** Returns the fields of a graph that make a weight of its base and the terms. */
-function sum({ weight, terms }: WeightChange, shape: readonly number[], type: number): Uint8Array[] {
+/** Returns the fields of a graph that make a weight of its base, which has that shape in the file, and the terms. */
+function sum(
+  { weight, terms }: WeightChange,
+  stored: readonly number[],
+  type: number,
+  isTransposed: boolean,
+): Uint8Array[] {
+  const shape = isTransposed ? stored.toReversed() : stored;
   const fields: Uint8Array[] = [];
   const name = (what: string): string => `${weight}/${what}`;
   let last = baseName(weight);
   for (const [index, term] of terms.entries()) {
-    const added = name(`term.${index}`);
+    const turned = name(`term.${index}`);
+    const added = isTransposed ? name(`rows.${index}`) : turned;
     if ('values' in term) {
       fields.push(...floats(added, shape, term.values));
     } else {
@@ -145,8 +155,9 @@ function sum({ weight, terms }: WeightChange, shape: readonly number[], type: nu
         fields.push(...node('Reshape', [product, dims], added));
       }
     }
+    if (isTransposed) fields.push(...node('Transpose', [added], turned));
     const total = index === terms.length - 1 ? weight : name(`sum.${index}`);
-    fields.push(...add(last, added, total, type));
+    fields.push(...add(last, turned, total, type));
     last = total;
   }
   return fields;

@@ -6,6 +6,7 @@ import { notOnnx, ProtoFile } from './proto-file.js';
 /** A weight of a graph. */
 export interface Weight {
   readonly name: string;
+  /** As PyTorch has it, also where the file stores a matrix turned round. */
   readonly shape: readonly number[];
   /** What the file stores each number as: one of `dataTypes`. */
   readonly dataType: number;
@@ -19,7 +20,7 @@ export interface GraphOutline {
 }
 
 /** Numbers of the fields that are read or written here. */
-export const modelFields = { graph: 7 } as const;
+export const modelFields = { graph: 7, metadata: 14 } as const;
 export const graphFields = { node: 1, initializer: 5, output: 12 } as const;
 export const nodeFields = { input: 1, output: 2, name: 3, opType: 4, attribute: 5 } as const;
 export const attributeFields = { name: 1, integer: 3, type: 20 } as const;
@@ -27,12 +28,15 @@ export const tensorFields = { dims: 1, dataType: 2, name: 8, rawData: 9, externa
 export const entryFields = { key: 1, value: 2 } as const;
 /** Numbers of TensorProto.DataType. */
 export const dataTypes = { float32: 1, uint8: 2, int8: 3, int64: 7, float16: 10, bfloat16: 16 } as const;
+/** What metadata say of a matrix whose columns come first. */
+const transposedMark = 'transposed';
 const valueInfoFields = { name: 1 } as const;
 
 /** Returns the outline of an ONNX file. Throws BundleError when it is no such file. Blocks for some milliseconds. */
 export function readGraphOutline(path: string): GraphOutline {
   const file = new ProtoFile(path);
   try {
+    const transposed = readTransposed(file);
     const weights: Weight[] = [];
     const nodes: { name: string; opType: string }[] = [];
     const outputNames: string[] = [];
@@ -45,9 +49,11 @@ export function readGraphOutline(path: string): GraphOutline {
             opType: file.text(part.bytes, nodeFields.opType),
           });
         } else if (part.field === graphFields.initializer) {
+          const name = file.text(part.bytes, tensorFields.name);
+          const stored = file.numbers(part.bytes, tensorFields.dims);
           weights.push({
-            name: file.text(part.bytes, tensorFields.name),
-            shape: file.numbers(part.bytes, tensorFields.dims),
+            name,
+            shape: transposed.has(name) ? stored.toReversed() : stored,
             dataType: file.numbers(part.bytes, tensorFields.dataType).at(-1) ?? 0,
           });
         } else if (part.field === graphFields.output) {
@@ -60,6 +66,18 @@ export function readGraphOutline(path: string): GraphOutline {
   } finally {
     file.close();
   }
+}
+
+/** Returns the names of the matrices that the file stores as [columns, rows]: those that its metadata call so. */
+export function readTransposed(file: ProtoFile): Set<string> {
+  const names = new Set<string>();
+  for (const entry of file.messages(file.whole, modelFields.metadata)) {
+    // Others write long texts there.
+    const [value] = file.messages(entry, entryFields.value);
+    const isMark = value !== undefined && value.end - value.start === transposedMark.length;
+    if (isMark && file.text(entry, entryFields.value) === transposedMark) names.add(file.text(entry, entryFields.key));
+  }
+  return names;
 }
 
 /** Returns how many numbers the weights hold together. */

@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 import torch.nn.functional as F
+from export.layout import read_weights
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -79,7 +79,7 @@ def batch(tokenizer: Tokenizer, rng: np.random.Generator, size: int) -> tuple[Te
 
 def load_bundled_encoder(bundle: Path) -> TextEncoder:
     """The encoder of a bundle's graph, whose initialisers have their parameters' names."""
-    stored = {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load(bundle / "text_encoder/model.onnx").graph.initializer}
+    stored = read_weights(bundle / "text_encoder/model.onnx")
     vocabulary = json.loads((bundle / "tokenizer/tokenizer.json").read_text())["model"]["vocab"]
     encoder = TextEncoder(len(vocabulary))
     encoder.load_state_dict({name: torch.from_numpy(stored[name].astype(np.float32)) for name in encoder.state_dict()})
