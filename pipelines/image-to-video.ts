@@ -16,6 +16,8 @@ import { definePipeline } from '../src/diffusion/pipeline.js';
 import { prepareSampling } from '../src/diffusion/prepare.js';
 import { sampleLatents } from '../src/diffusion/sample.js';
 import { readStill } from '../src/diffusion/stills.js';
+import { expected, InvalidOptionError } from '../src/errors.js';
+import type { Frame } from '../src/media/frame.js';
 import { probe } from '../src/media/probe.js';
 
 export const imageToVideo = definePipeline({
@@ -25,6 +27,17 @@ export const imageToVideo = definePipeline({
     input: z.string().min(1).meta({ positional: 0, inputFile: true }).describe('the picture to start from'),
     prompt: prompt.default('').meta({ positional: 1 }),
     last: z.string().min(1).optional().meta({ inputFile: true }).describe('the picture to end at'),
+    keyframes: z
+      .record(z.string().regex(/^[1-9]\d{0,6}$/), z.string().min(1))
+      .optional()
+      .meta({ flag: 'picture-at', inputFile: true })
+      .describe('the picture to come to at a frame; once for each frame'),
+    pictureStrength: z
+      .number()
+      .gt(0)
+      .max(1)
+      .optional()
+      .describe('how closely the pictures are kept, by models that can tell; 1 exactly (default: 1)'),
     ...lengthOptions,
     ...sizeOptions,
     ...frameRateOptions,
@@ -34,13 +47,24 @@ export const imageToVideo = definePipeline({
   async run(model, options, context) {
     const { manifest } = model;
     requireTask(manifest, options.last === undefined ? 'first-frame' : 'last-frame');
+    const keyframes = Object.entries(options.keyframes ?? {});
+    if (keyframes.length > 0) requireTask(manifest, 'keyframes');
+    if (options.pictureStrength !== undefined && manifest.graphs.denoiser.knownFrames !== 'held') {
+      throw new InvalidOptionError(
+        `Expected no strength of pictures, as model "${manifest.name}" keeps them as they are, got ${options.pictureStrength}. Leave it out.`,
+      );
+    }
     const size = sourceSize(manifest, await probe(options.input, { signal: context.signal }), options);
     const numFrames = options.numFrames ?? manifest.defaults.numFrames;
     const frameRate = options.frameRate ?? manifest.defaults.frameRate;
     const shape = latentShape(manifest, size, latentFrames(manifest, numFrames));
     const first = await readStill(options.input, size, context);
     const last = options.last === undefined ? undefined : await readStill(options.last, size, context);
-    const start = await startFromFrames(model, { first: [first], last }, shape, context);
+    const between = new Map<number, Frame>();
+    for (const [frame, path] of keyframes)
+      between.set(checkedFrame(Number(frame), numFrames), await readStill(path, size, context));
+    const strength = options.pictureStrength;
+    const start = await startFromFrames(model, { first: [first], last, between, strength }, shape, context);
     const { sampling, settings, warnings } = await prepareSampling(
       model,
       { ...options, frameRate },
@@ -58,8 +82,24 @@ export const imageToVideo = definePipeline({
         noise: sampling.noise,
         total: numFrames,
       }),
-      settings: { pipeline: 'animate', prompt: options.prompt, ...size, numFrames, frameRate, ...settings },
+      settings: {
+        pipeline: 'animate',
+        prompt: options.prompt,
+        ...(strength === undefined ? {} : { pictureStrength: strength }),
+        ...size,
+        numFrames,
+        frameRate,
+        ...settings,
+      },
       warnings,
     };
   },
 });
+
+/** Returns the number of a frame between a clip's first and last. Throws InvalidOptionError. */
+function checkedFrame(frame: number, numFrames: number): number {
+  if (frame < numFrames - 1) return frame;
+  throw new InvalidOptionError(
+    expected('frame of a picture', `below the last one, ${numFrames - 1}`, frame, 'Give the last one by --last.'),
+  );
+}

@@ -17,12 +17,12 @@ def token_example(vocabulary: int, lengths: list[int]) -> tuple[Tensor, Tensor]:
     return ids, mask.long()
 
 
-def unmasked_text_encoder_graph(model: T5EncoderModel) -> Graph:
-    """For the pipelines that let prompts see their padding, and give the denoiser all of it."""
+def text_encoder_graph(model: T5EncoderModel, sees_padding: bool) -> Graph:
+    """`sees_padding`: for the pipelines that let prompts see what they are filled up with."""
 
     class TextEncoder(type(model)):
         def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-            return super().forward(input_ids).last_hidden_state
+            return super().forward(input_ids, None if sees_padding else attention_mask).last_hidden_state
 
     # A module around it would put a prefix before every parameter's name.
     model.__class__ = TextEncoder

@@ -140,7 +140,7 @@ async function run(
   for (const option of options) if (option.isRequired && values[option.key] === undefined) throw missing(option);
   assertTogether(schema, values);
 
-  const inputs = options.filter(({ isInputFile }) => isInputFile).flatMap(({ key }) => values[key] ?? []) as string[];
+  const inputs = options.filter(({ isInputFile }) => isInputFile).flatMap(({ key }) => filesOf(values[key]));
   const extension = variant?.extension ?? '.mp4';
   const stem = variant === undefined ? pipeline.name : stemOf(inputs[0] ?? variant.name);
   const output = outputName(optionalText(given, 'output'), stem, extension);
@@ -173,6 +173,12 @@ function missing(option: OptionFlag): InvalidOptionError {
 function assertTogether(schema: z.ZodObject, values: Readonly<Record<string, unknown>>): void {
   const issue = schema.safeParse(values).error?.issues[0];
   if (issue !== undefined) throw new InvalidOptionError(`${issue.message}.`);
+}
+
+/** Returns the paths of an option: one, several, or one a number. */
+function filesOf(value: unknown): string[] {
+  if (value === undefined) return [];
+  return typeof value === 'string' ? [value] : Object.values(value as Record<string, string>);
 }
 
 function isEmptyList(value: unknown): boolean {

@@ -8,7 +8,7 @@ import { axis, concat, createTensor, filled, sizeOf, slice, type Tensor, writeSl
 export interface Known {
   /** [1, C, t, h, w], clean; anything where the mask is 0. */
   readonly latents: Tensor;
-  /** [1, 1, t, h, w], 1 where the latents are to be kept and 0 where they are to be made. */
+  /** [1, 1, t, h, w], 1 where the latents are to be kept and 0 where they are to be made; how closely, where models can tell. */
   readonly mask: Tensor;
 }
 
@@ -24,19 +24,25 @@ export interface Told {
 
 /** What the denoiser graph is given besides latents and prompt. */
 export interface Condition {
-  /** [1, C, t, h, w]. */
-  readonly conditionLatents: Tensor;
+  /** [1, C, t, h, w]; undefined where what is known lies in the latents themselves. */
+  readonly conditionLatents?: Tensor | undefined;
   /** [1, M, t, h, w], channels as in the manifest. */
   readonly conditionMask: Tensor;
 }
 
-/** Returns `known` extended so that the frames `frames` [1, C, n, h, w] are kept at latent time `start`. */
-export function keepFrames(known: Known | undefined, shape: readonly number[], frames: Tensor, start: number): Known {
+/** Returns `known` extended so that the frames `frames` [1, C, n, h, w] are kept at latent time `start`, as closely as that. */
+export function keepFrames(
+  known: Known | undefined,
+  shape: readonly number[],
+  frames: Tensor,
+  start: number,
+  strength = 1,
+): Known {
   const latents = known === undefined ? createTensor(shape) : { ...known.latents, data: known.latents.data.slice() };
   const maskShape = shape.with(axis.channels, 1);
   const mask = known === undefined ? createTensor(maskShape) : { ...known.mask, data: known.mask.data.slice() };
   writeSlice(latents, axis.time, start, frames);
-  writeSlice(mask, axis.time, start, filled(frames.shape.with(axis.channels, 1), 1));
+  writeSlice(mask, axis.time, start, filled(frames.shape.with(axis.channels, 1), strength));
   return { latents, mask };
 }
 
@@ -80,11 +86,12 @@ export function buildCondition(manifest: Manifest, { known, told, follow }: Give
     channel += count;
     for (let at = 0; at < mask.length; at++) {
       const position = at % positions;
-      const isKept = known?.mask.data[position] === 1;
-      if (meaning === 'follow') mask[at] = !isKept && follow !== undefined ? 1 : 0;
-      else mask[at] = isKept ? 1 : (toldMask?.data[at] ?? 0);
+      const kept = known?.mask.data[position] ?? 0;
+      if (meaning === 'follow') mask[at] = kept === 0 && follow !== undefined ? 1 : 0;
+      else mask[at] = kept > 0 ? kept : (toldMask?.data[at] ?? 0);
     }
   }
+  if (manifest.graphs.denoiser.knownFrames === 'held') return { conditionMask };
   const follows = meanings.includes('follow') ? follow : undefined;
   for (let at = 0; at < conditionLatents.data.length; at++) {
     const from = known?.mask.data[at % positions] === 1 ? known.latents : follows;

@@ -1,6 +1,7 @@
 // Sizes and frame counts that a model can take.
 import { expected, InvalidOptionError } from '../errors.js';
 import { frameStep, type Manifest } from '../networks/manifest.js';
+import { createTensor, type Tensor } from '../tensor/tensor.js';
 
 /** Width and height in pixels. */
 export interface Size {
@@ -73,6 +74,14 @@ export function latentFrames(manifest: Manifest, numFrames: number): number {
 /** Returns how many pixel frames that many latent frames stand for. */
 export function pixelFrames(manifest: Manifest, latent: number): number {
   return (latent - 1) * manifest.latent.temporalCompression + 1;
+}
+
+/** Returns the pixel frame [1, n] that each latent frame of a clip starts at, after those of frames that lie in front of it. */
+export function frameStarts({ latent }: Manifest, count: number, lead: readonly number[] = []): Tensor {
+  const starts = Array.from({ length: count - lead.length }, (_, frame) =>
+    frame === 0 ? 0 : (frame - 1) * latent.temporalCompression + 1,
+  );
+  return createTensor([1, count], Float32Array.from([...lead, ...starts]));
 }
 
 /** Returns the shape [1, C, t, h, w] of a clip's latents. */

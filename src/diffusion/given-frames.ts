@@ -1,9 +1,9 @@
 // Frames that a clip is given, at its start and at its end, as what the model takes them for.
 import type { Frame } from '../media/frame.js';
 import { framesToPixels } from '../media/pixels.js';
-import type { Model } from '../networks/model.js';
+import type { Model, Posterior } from '../networks/model.js';
 import type { TorchRandom } from '../tensor/random.js';
-import { axis, concat, type Tensor } from '../tensor/tensor.js';
+import { axis, concat, filled, type Tensor } from '../tensor/tensor.js';
 import { type Known, keepFrames, tell } from './conditions.js';
 import { pixelFrames } from './geometry.js';
 import { drawLatents } from './posterior.js';
@@ -18,6 +18,10 @@ export interface GivenFrames {
   readonly first: readonly Frame[];
   /** Its last frame. */
   readonly last?: Frame | undefined;
+  /** Frames in between, by their number. */
+  readonly between?: ReadonlyMap<number, Frame> | undefined;
+  /** How closely they are kept, in 0 to 1, by models that can tell. Default 1. */
+  readonly strength?: number | undefined;
 }
 
 /** Returns how a clip of `shape` [1, C, t, h, w] starts when those frames of it are given. */
@@ -31,7 +35,8 @@ export async function startFromFrames(
   const imageEmbeds = imageEncoder === undefined ? undefined : await embedFrames(model, given, context);
   if (denoiser.conditionFrom === 'pixels') {
     const lastAt = pixelFrames(model.manifest, shape[axis.time] as number) - 1;
-    const pictureAt = (at: number) => given.first[at] ?? (at === lastAt ? given.last : undefined);
+    const pictureAt = (at: number) =>
+      given.first[at] ?? given.between?.get(at) ?? (at === lastAt ? given.last : undefined);
     const frameAt = (at: number) => {
       const picture = pictureAt(at);
       return picture === undefined ? {} : { kept: framesToPixels([picture]) };
@@ -39,6 +44,7 @@ export async function startFromFrames(
     const start = await tellClip(model, shape, frameAt, context);
     return () => ({ ...start, imageEmbeds });
   }
+  if (denoiser.knownFrames === 'held') return holdGiven(model, given, shape, context);
   const draw = await encodeGiven(model, given, shape, context);
   return (random) => {
     const known = draw(random);
@@ -69,5 +75,41 @@ async function encodeGiven(
   return (random) => {
     const known = keepFrames(undefined, shape, drawLatents(model.manifest, start, random), 0);
     return end === undefined ? known : keepFrames(known, shape, end, (shape[axis.time] as number) - 1);
+  };
+}
+
+/** Returns what draws a clip's noise and then what is given: the first frames as its own, each other one as a frame beside it. */
+async function holdGiven(
+  model: Model,
+  { first, last, between = new Map<number, Frame>(), strength = 1 }: GivenFrames,
+  shape: readonly number[],
+  context: RunContext,
+): Promise<Begin> {
+  const { manifest } = model;
+  const start = await encodeFrames(model, first, context);
+  const later = [...between].sort(([one], [other]) => one - other);
+  if (last !== undefined) later.push([pixelFrames(manifest, shape[axis.time] as number) - 1, last]);
+  const coded: Posterior[] = [];
+  for (const [, frame] of later) coded.push(await encodeFrames(model, [frame], context));
+  return (random) => {
+    const noise = random.normal(shape);
+    const known = keepFrames(undefined, shape, drawLatents(manifest, start, random), 0, strength);
+    // A picture's noise is drawn right after its latents.
+    const beside = coded.map((posterior) => {
+      const latents = drawLatents(manifest, posterior, random);
+      return {
+        latents,
+        mask: filled(latents.shape.with(axis.channels, 1), strength),
+        noise: random.normal(latents.shape),
+      };
+    });
+    return {
+      noise: concat([...beside.map((one) => one.noise), noise], axis.time),
+      known: {
+        latents: concat([...beside.map(({ latents }) => latents), known.latents], axis.time),
+        mask: concat([...beside.map(({ mask }) => mask), known.mask], axis.time),
+      },
+      ...(later.length === 0 ? {} : { lead: later.length, leadStarts: later.map(([at]) => at) }),
+    };
   };
 }

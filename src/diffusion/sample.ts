@@ -24,22 +24,15 @@ export async function* sampleLatents(
   const begin = typeof start === 'function' ? start : () => start;
   const total = shape[axis.time] as number;
   const windows = clipWindows(sampling.model, total);
-  if (typeof start !== 'function' && start.lead !== undefined) {
-    if (windows.length === 1) yield await sampleWithLead(sampling, shape, start, start.lead, context);
-    else
-      throw new InvalidOptionError(
-        expected(
-          'latent frames of a clip with references',
-          `at most ${sampling.model.manifest.window.latentFrames}`,
-          total,
-          'Ask for fewer frames.',
-        ),
-      );
-    return;
-  }
   if (sampling.windows === 'joint' || windows.length === 1) {
     const random = sampling.noise.startWindow(0);
-    yield await sampleFilled(sampling, begin(random.random), { start: 0, end: total }, shape, random, context);
+    const whole = begin(random.random);
+    if (whole.lead === undefined) {
+      yield await sampleFilled(sampling, whole, { start: 0, end: total }, shape, random, context);
+    } else {
+      if (windows.length > 1) throw tooLongForLead(sampling.model, total);
+      yield await sampleWithLead(sampling, shape, whole, whole.lead, random, context);
+    }
     return;
   }
   let whole: Start | undefined;
@@ -48,6 +41,7 @@ export async function* sampleLatents(
     shape: shape.with(axis.time, window.end - window.start),
     begin(random: TorchRandom) {
       whole ??= begin(random);
+      if (whole.lead !== undefined) throw tooLongForLead(sampling.model, total);
       return sliceStart(whole, window);
     },
   }));
@@ -60,14 +54,25 @@ async function sampleWithLead(
   shape: readonly number[],
   start: Start,
   lead: number,
+  random: NoiseSource,
   context: RunContext,
 ): Promise<Tensor> {
   const end = (shape[axis.time] as number) + lead;
-  const random = sampling.noise.startWindow(0);
   const whole = shape.with(axis.time, end);
   const stretch = { ...start, start: 0, end, shape: whole, noise: start.noise ?? random.normal(whole), random };
   const latents = await sampleStretch(sampling, stretch, [{ start: 0, end }], context);
   return slice(latents, axis.time, lead, end);
+}
+
+function tooLongForLead({ manifest }: Model, latentFrames: number): InvalidOptionError {
+  return new InvalidOptionError(
+    expected(
+      'latent frames of a clip with pictures beside it',
+      `at most ${manifest.window.latentFrames}`,
+      latentFrames,
+      'Ask for fewer frames.',
+    ),
+  );
 }
 
 /** Yields latents made from a source that comes in pieces, as many as it has; holds about two windows when streaming.

@@ -20,6 +20,8 @@ export interface Start {
   readonly control?: { readonly latents: Tensor; readonly scale: number } | undefined;
   /** Latent frames in front of the clip that are made with it and then left out: what it is told of. Default 0. */
   readonly lead?: number | undefined;
+  /** The pixel frames that those stand for, where the denoiser is told of the places of frames. */
+  readonly leadStarts?: readonly number[] | undefined;
   /** Noise to start from instead of the seed's. */
   readonly noise?: Tensor | undefined;
 }

@@ -1,15 +1,17 @@
 // One stretch of latents, from noise to the end of the schedule.
 import { expected, InvalidOptionError } from '../errors.js';
 import { previewFrame } from '../networks/latent-preview.js';
-import { isSecondDenoisers } from '../networks/manifest.js';
+import { isSecondDenoisers, type Manifest } from '../networks/manifest.js';
 import type { DenoiserCall, Model, PromptEmbeds } from '../networks/model.js';
-import { linearSigmas } from '../schedulers/flow-schedule.js';
-import type { NoiseSource } from '../schedulers/scheduler.js';
+import { linearQuadraticSigmas, linearSigmas } from '../schedulers/flow-schedule.js';
+import type { NoiseSource, Schedule } from '../schedulers/scheduler.js';
 import { combine } from '../tensor/math.js';
 import { axis, filled, lengthOf, sizeOf, type Tensor } from '../tensor/tensor.js';
 import { buildCondition, constrainTo } from './conditions.js';
 import { denoise, type Predict } from './denoise.js';
+import { frameStarts } from './geometry.js';
 import { guide, isGuided } from './guidance.js';
+import { holdNear } from './held.js';
 import type { RunContext } from './progress.js';
 import type { Sampling, TimedPrompt } from './sampling.js';
 import { type Start, sliceStart } from './start.js';
@@ -37,16 +39,14 @@ export async function sampleStretch(
     steps,
     strength,
     sequenceLength: sizeOf(stretch.shape.slice(2)),
-    ...(model.manifest.defaults.sigmas === 'linear' ? { sigmas: linearSigmas(steps) } : {}),
+    ...givenLevels(model.manifest, steps),
   });
-  const { known, noise } = stretch;
-  const constrain = known === undefined ? undefined : constrainTo(known, schedule, noise);
+  const { noise } = stretch;
   let latents = combine(schedule.initNoiseSigma, noise, 0, noise);
-  if (stretch.source !== undefined) {
-    latents = schedule.addNoise(stretch.source, noise, 0);
-    // What an earlier window has made is not what the source has there.
-    if (constrain !== undefined) latents = constrain(latents, 0);
-  }
+  if (stretch.source !== undefined) latents = schedule.addNoise(stretch.source, noise, 0);
+  const constrain = constraint(model.manifest, stretch, schedule);
+  // What an earlier window has made is not what the source has there.
+  if (constrain !== undefined) latents = constrain(latents, 0);
   const calls = schedule.timesteps.length;
   const predict = foretelling(
     createPredict(sampling, stretch, windows, calls, context),
@@ -78,6 +78,24 @@ export async function sampleStretch(
   return latents;
 }
 
+function givenLevels({ defaults }: Manifest, steps: number): { sigmas?: number[] } {
+  if (defaults.sigmas === undefined) return {};
+  return { sigmas: defaults.sigmas === 'linear' ? linearSigmas(steps) : linearQuadraticSigmas(steps) };
+}
+
+/** Returns what sees to it, before the first call and after each, that the latents have what is known. */
+function constraint(
+  { graphs }: Manifest,
+  { known, noise, source, random }: Stretch,
+  schedule: Schedule,
+): ((latents: Tensor, call: number) => Tensor) | undefined {
+  if (known === undefined) return undefined;
+  const { knownFrames, knownNoise = 0 } = graphs.denoiser;
+  if (knownFrames === 'held') return holdNear(known, schedule, { share: knownNoise, source: random });
+  const constrain = constrainTo(known, schedule, noise);
+  return (latents, call) => (call === 0 && source === undefined ? latents : constrain(latents, call));
+}
+
 /** Returns the prediction over a stretch: guided, blended over windows, and over prompts that change with time. */
 function createPredict(
   sampling: Sampling,
@@ -94,6 +112,9 @@ function createPredict(
       guidance: sampling.toldGuidance,
       imageEmbeds,
       frameRate,
+      frameStarts: model.manifest.graphs.denoiser.inputs.includes('frame_starts')
+        ? frameStarts(model.manifest, lengthOf(latents, axis.time), stretch.leadStarts)
+        : undefined,
       controlLatents: given.control?.latents,
       controlScale: given.control === undefined ? undefined : filled([1], given.control.scale),
       ...buildCondition(model.manifest, given),

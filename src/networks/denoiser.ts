@@ -24,6 +24,7 @@ export async function predict(
     guidance,
     imageEmbeds,
     frameRate,
+    frameStarts,
     conditionLatents,
     conditionMask,
     controlLatents,
@@ -48,6 +49,7 @@ export async function predict(
       tensor: imageEmbeds,
       row: [imageEmbeds?.shape[1], widthOf('image_embeds')],
     },
+    { input: 'frame_starts', name: 'frame starts', tensor: frameStarts, row: [volume[0]] },
     {
       input: 'condition_latents',
       name: 'condition latents',
@@ -68,6 +70,9 @@ export async function predict(
     },
     { input: 'control_scale', name: 'control scale', tensor: controlScale, row: [] },
   ];
+  if (frameStarts === undefined && inputs.includes('frame_starts')) {
+    throw new InvalidOptionError(expected('frame starts', 'given, as this model goes by them', 'none'));
+  }
   if (conditionLatents === undefined && graphs.denoiser.conditionFrom === 'pixels') {
     throw new InvalidOptionError(
       expected('condition latents', 'given, as this model is told of the whole clip', 'none', 'Use another model.'),

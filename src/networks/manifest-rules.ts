@@ -10,7 +10,7 @@ export function manifestProblem(manifest: Manifest): string | undefined {
 
 function rules(manifest: Manifest): readonly (readonly [problem: string, isKept: boolean])[] {
   const { latent, defaults, window, graphs, files } = manifest;
-  const { inputs, conditionMask, conditionFrom, knownFrames, controls } = graphs.denoiser;
+  const { inputs, conditionMask, conditionFrom, knownFrames, knownNoise, controls } = graphs.denoiser;
   const listed = new Set(files.map(({ path }) => path));
   const halves = [graphs.vaeEncoder, graphs.vaeDecoder];
   const graphPaths = [
@@ -79,8 +79,13 @@ function rules(manifest: Manifest): readonly (readonly [problem: string, isKept:
       inputs.includes('image_embeds') === (graphs.imageEncoder !== undefined),
     ],
     [
-      'graphs.denoiser.inputs: expected condition_latents and condition_mask together',
-      inputs.includes('condition_mask') === inputs.includes('condition_latents'),
+      'graphs.denoiser.inputs: expected condition_latents and condition_mask together, or condition_mask alone with knownFrames "held"',
+      inputs.includes('condition_mask') ===
+        (knownFrames === 'held' ? !inputs.includes('condition_latents') : inputs.includes('condition_latents')),
+    ],
+    [
+      'graphs.denoiser.knownNoise: expected knownFrames "held" beside it',
+      knownNoise === undefined || knownFrames === 'held',
     ],
   ];
 }

@@ -53,6 +53,7 @@ export const denoiserInputs = [
   'guidance',
   'image_embeds',
   'frame_rate',
+  'frame_starts',
   'condition_latents',
   'condition_mask',
   'control_latents',
@@ -68,7 +69,16 @@ export const denoiserInputs = [
 export const conditionMaskChannels = ['keep', 'keep-frames', 'keep-pixels', 'follow'] as const;
 
 /** What a bundle may be able to do; each is a way to fill the denoiser's inputs. */
-export const tasks = ['text', 'first-frame', 'last-frame', 'inpaint', 'restyle', 'control', 'reference'] as const;
+export const tasks = [
+  'text',
+  'first-frame',
+  'last-frame',
+  'keyframes',
+  'inpaint',
+  'restyle',
+  'control',
+  'reference',
+] as const;
 
 export const manifestSchema = z.object({
   formatVersion: z.literal(manifestFormatVersion),
@@ -105,8 +115,11 @@ export const manifestSchema = z.object({
     sourceGuidanceScale: z.number().min(0).optional(),
     negativePrompt: z.string(),
     strength: z.number().gt(0).max(1),
-    /** 'linear': the scheduler is given 1 - i/steps to start its noise levels from. Default: its own. */
-    sigmas: z.enum(['linear']).optional(),
+    /**
+     * What the scheduler is given to start its noise levels from: 'linear', 1 - i/steps; 'linear-quadratic', levels that fall
+     * slowly over the first half of the steps. Default: its own.
+     */
+    sigmas: z.enum(['linear', 'linear-quadratic']).optional(),
   }),
   /** Latent frames that the denoiser takes at a time, and how many of them neighbouring windows share. */
   window: z.object({
@@ -135,8 +148,14 @@ export const manifestSchema = z.object({
        * clip, whose unknown pixels are mid-grey.
        */
       conditionFrom: z.enum(['latents', 'pixels']).optional(),
-      /** Whether known frames are put back into the latents at every step (the default), or the denoiser is only told. */
-      knownFrames: z.enum(['kept', 'told']).optional(),
+      /**
+       * 'kept': known frames are put back into the latents at every step (the default); 'told': the denoiser is only told of
+       * them; 'held': they are latents that steps leave alone until the noise is down to a level of theirs, and pictures of
+       * later frames lie beside the clip.
+       */
+      knownFrames: z.enum(['kept', 'told', 'held']).optional(),
+      /** Noise that the denoiser is shown on what is held exactly, as a share, times the square of the noise level. Default 0. */
+      knownNoise: z.number().min(0).optional(),
       otherNames: otherNamesSchema,
       /** What a control clip may show, such as `depth`; the graph takes one as `control_latents`. */
       controls: z

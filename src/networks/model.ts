@@ -42,6 +42,8 @@ export interface DenoiserCall {
   readonly guidance?: number | undefined;
   /** Frames a second of the clip; a model that asks for it must be given it. */
   readonly frameRate?: number | undefined;
+  /** [B, t]: the pixel frame that each latent frame starts at; a model that asks for it must be given it. */
+  readonly frameStarts?: Tensor | undefined;
   /** [B, N, D]: what `encodeImages` gives, where the model takes pictures that way. */
   readonly imageEmbeds?: Tensor | undefined;
   /** [B, C, t, h, w]: clean latents at the positions that the mask names, elsewhere what the manifest's `conditionFrom` says. */

@@ -103,6 +103,7 @@ function signature(manifest: Manifest, graph: GraphName): Signature {
       guidance: wanted('guidance', [any]),
       image_embeds: wanted('image_embeds', [any, any, any]),
       frame_rate: wanted('frame_rate', [any]),
+      frame_starts: wanted('frame_starts', [any, any]),
       condition_latents: { ...latents, name: 'condition_latents' },
       condition_mask: wanted('condition_mask', [any, conditionMaskLength(manifest), any, any, any]),
       control_latents: { ...latents, name: 'control_latents' },

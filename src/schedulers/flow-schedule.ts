@@ -60,6 +60,25 @@ export function linearSigmas(steps: number): number[] {
   return linspace(1, 1 / steps, steps);
 }
 
+/**
+ * Returns σ that fall evenly to 0.975 over the first half of the steps, and along a parabola from there on; LTX-Video's
+ * (Y. HaCohen et al., arXiv 2501.00103), after Movie Gen (arXiv 2410.13720, section 3.4.2).
+ */
+export function linearQuadraticSigmas(steps: number): number[] {
+  if (steps === 1) return [1];
+  const threshold = 0.025;
+  const linearSteps = Math.floor(steps / 2);
+  const quadraticSteps = steps - linearSteps;
+  const lacking = linearSteps - threshold * steps;
+  const quadratic = lacking / (linearSteps * quadraticSteps ** 2);
+  const linear = threshold / linearSteps - (2 * lacking) / quadraticSteps ** 2;
+  return Array.from({ length: steps }, (_, step) =>
+    step < linearSteps
+      ? 1 - (step * threshold) / linearSteps
+      : 1 - (quadratic * step ** 2 + linear * step + quadratic * linearSteps ** 2),
+  );
+}
+
 /** Throws InvalidOptionError when a caller gives σ to a scheduler that has no use for it. */
 export function refuseSigmas(className: string, { sigmas }: ScheduleOptions): void {
   if (sigmas !== undefined) {

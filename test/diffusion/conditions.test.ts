@@ -39,7 +39,7 @@ describe('buildCondition', () => {
 
   it('follows the source wherever nothing is kept', () => {
     const condition = buildCondition(manifestWith(['keep', 'follow']), { known, follow });
-    assert.deepEqual([...(condition?.conditionLatents.data ?? [])], [9, 9, 5, 5, 9, 9, 9, 9, 5, 5, 9, 9]);
+    assert.deepEqual([...(condition?.conditionLatents?.data ?? [])], [9, 9, 5, 5, 9, 9, 9, 9, 5, 5, 9, 9]);
     assert.deepEqual([...(condition?.conditionMask.data ?? [])], [0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1]);
   });
 
@@ -48,7 +48,7 @@ describe('buildCondition', () => {
     assert.deepEqual([...(swapped?.conditionMask.data ?? [])], [1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0]);
     const keepOnly = buildCondition(manifestWith(['keep']), { known, follow });
     assert.deepEqual([...(keepOnly?.conditionMask.data ?? [])], [0, 0, 1, 1, 0, 0]);
-    assert.deepEqual([...(keepOnly?.conditionLatents.data ?? [])], [0, 0, 5, 5, 0, 0, 0, 0, 5, 5, 0, 0]);
+    assert.deepEqual([...(keepOnly?.conditionLatents?.data ?? [])], [0, 0, 5, 5, 0, 0, 0, 0, 5, 5, 0, 0]);
   });
 
   it('tells of pixel frames one by one, and lets what is kept go before', () => {
@@ -61,11 +61,11 @@ describe('buildCondition', () => {
       frames: createTensor([1, 2, 3, 1, 2], Float32Array.of(1, 1, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0)),
     };
     const alone = buildCondition(manifestWith(['keep-frames', 'keep']), { told });
-    assert.deepEqual([...(alone?.conditionLatents.data ?? [])], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    assert.deepEqual([...(alone?.conditionLatents?.data ?? [])], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
     assert.deepEqual(alone?.conditionMask.shape, [1, 3, 3, 1, 2]);
     assert.deepEqual([...(alone?.conditionMask.data ?? [])], [...told.frames.data, 1, 1, 0, 0, 0, 0]);
     const both = buildCondition(manifestWith(['keep-frames']), { told, known });
-    assert.deepEqual([...(both?.conditionLatents.data ?? [])], [0, 1, 5, 5, 4, 5, 6, 7, 5, 5, 10, 11]);
+    assert.deepEqual([...(both?.conditionLatents?.data ?? [])], [0, 1, 5, 5, 4, 5, 6, 7, 5, 5, 10, 11]);
     assert.deepEqual([...(both?.conditionMask.data ?? [])], [1, 1, 1, 1, 0, 0, 1, 1, 1, 1, 0, 0]);
   });
 });

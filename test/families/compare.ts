@@ -72,10 +72,12 @@ export async function compareRun(
 ): Promise<Difference> {
   const { name, pipeline, options, area } = run;
   const { input, loras = [], ...rest } = { ...options, ...withoutWeights(options) };
-  const placed = Object.entries(rest).map(([key, value]) => [
-    key,
-    typeof value === 'string' ? value.replaceAll('@/', join(folder, '/')) : value,
-  ]);
+  const place = (value: unknown): unknown => {
+    if (typeof value === 'string') return value.replaceAll('@/', join(folder, '/'));
+    if (typeof value !== 'object' || value === null) return value;
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, place(inner)]));
+  };
+  const placed = Object.entries(rest).map(([key, value]) => [key, place(value)]);
   if (typeof input === 'string') placed.push(['input', join(folder, input)]);
   const found = pipelines.find((candidate) => candidate.name === pipeline);
   assert.ok(found !== undefined, `no pipeline ${pipeline}`);

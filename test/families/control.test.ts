@@ -54,7 +54,7 @@ test('controls and references that do not fit are refused', async () => {
   );
   await refused(
     InvalidOptionError,
-    /clip with references to be at most 21, got 26\. Ask for fewer frames/,
+    /clip with pictures beside it to be at most 21, got 26\. Ask for fewer frames/,
     run({ reference: picture, numFrames: 101, width: 16, height: 16 }),
   );
   await refused(

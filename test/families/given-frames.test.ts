@@ -59,6 +59,12 @@ test('a model that starts from a picture does nothing else', async () => {
   const model = await open(`${familyFixtures}tiny-wan-i2v`);
   await refused(/able to do "text", but it does first-frame/, textToVideo.run(model, { prompt }));
   await refused(/able to do "last-frame"/, imageToVideo.run(model, { ...small, input: picture, last: picture }));
+  const between = { keyframes: { 4: picture } };
+  await refused(/able to do "keyframes"/, imageToVideo.run(model, { ...small, input: picture, ...between }));
+  await refused(
+    /no strength of pictures, .* keeps them as they are, got 0\.5\. Leave it out/,
+    imageToVideo.run(model, { ...small, input: picture, pictureStrength: 0.5 }),
+  );
   await refused(/able to do "restyle"/, videoToVideo.run(model, { ...small, input: clip, prompt, strength: 0.5 }));
   const prompts = await model.encodePrompts([prompt]);
   const latents = { shape: [1, 4, 1, 2, 2], data: new Float32Array(16) };

@@ -114,6 +114,8 @@ test('a manifest that is no manifest names the field', async () => {
     ['graphs.denoiser.conditionMask', () => undefined, /at graphs\.denoiser\.conditionMask/],
     ['graphs.denoiser.inputs', (inputs: string[]) => [...inputs, 'prompt_mask'], /inputs: expected each input once/],
     ['graphs.denoiser.inputs', () => ['condition_mask'], /condition_latents and condition_mask together/],
+    ['graphs.denoiser.knownFrames', () => 'held', /condition_mask alone with knownFrames "held"/],
+    ['graphs.denoiser.knownNoise', () => 0.1, /knownNoise: expected knownFrames "held"/],
   ];
   for (const [path, edit, part] of cases) {
     await rejects(readBundle(await withManifest([path, edit])), part, /reelspace\.json/);

@@ -11,7 +11,9 @@ const level = 637.5;
 
 async function goldenCall(
   model: Model,
-): Promise<Required<Omit<DenoiserCall, 'imageEmbeds' | 'guidance' | 'controlLatents' | 'controlScale'>>> {
+): Promise<
+  Required<Omit<DenoiserCall, 'imageEmbeds' | 'guidance' | 'frameStarts' | 'controlLatents' | 'controlScale'>>
+> {
   const file = await openSafetensors(goldensPath);
   const prompts: string[] = JSON.parse(file.metadata.prompts ?? '[]');
   assert.equal(Number(file.metadata.timestep), level);

@@ -16,6 +16,8 @@ EXPORTERS: dict[str, Callable[[PipelineFolder, BundleWriter], dict[str, Any]]] =
     "CogVideoXImageToVideoPipeline": cogvideox.export_image_to_video,
     "CogVideoXPipeline": cogvideox.export_text_to_video,
     "CogVideoXVideoToVideoPipeline": cogvideox.export_text_to_video,
+    "LTXConditionPipeline": ltx.export_conditioned,
+    "LTXImageToVideoPipeline": ltx.export_text_to_video,
     "LTXPipeline": ltx.export_text_to_video,
     "LatentConsistencyModelPipeline": stable_diffusion.export_distilled,
     "LatentConsistencyModelImg2ImgPipeline": stable_diffusion.export_distilled,

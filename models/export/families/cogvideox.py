@@ -18,7 +18,7 @@ from ..bundle import BundleWriter
 from ..errors import ExportError
 from ..graph import Graph
 from ..pipeline_folder import PipelineFolder
-from ..t5 import unmasked_text_encoder_graph
+from ..t5 import text_encoder_graph
 from ..tokenizer import add_tokenizer
 from .cogvideox_vae import LATENT_FRAMES, add_vae_half
 
@@ -40,7 +40,7 @@ def export(folder: PipelineFolder, bundle: BundleWriter, from_picture: bool) -> 
     folder.require(COMPONENTS)
     # Each network is let go of before the next one is read.
     add_tokenizer(bundle, folder)
-    bundle.add_graph("text_encoder/model.onnx", unmasked_text_encoder_graph(folder.load("text_encoder", T5EncoderModel)))
+    bundle.add_graph("text_encoder/model.onnx", text_encoder_graph(folder.load("text_encoder", T5EncoderModel), True))
     vae = folder.load("vae", AutoencoderKLCogVideoX)
     channels, scaling = vae.config.latent_channels, vae.config.scaling_factor
     temporal = int(vae.config.temporal_compression_ratio)

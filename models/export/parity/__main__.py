@@ -25,6 +25,8 @@ from . import (
     latent_consistency,
     lora,
     ltx,
+    ltx_condition,
+    ltx_newer,
     picture_lora,
     stable_diffusion,
     stable_diffusion_2,
@@ -42,6 +44,8 @@ FAMILIES = {
     **cogvideox_variants.FAMILIES,
     "tiny-lcm": latent_consistency,
     "tiny-ltx": ltx,
+    "tiny-ltx-condition": ltx_condition,
+    "tiny-ltx-0.9.5": ltx_newer,
     "tiny-sd": stable_diffusion,
     "tiny-sd2": stable_diffusion_2,
     "tiny-sd-inpaint": stable_diffusion_inpaint,
@@ -51,7 +55,7 @@ FAMILIES = {
     "tiny-wan-vace": wan_vace,
 }
 # Made only when asked for, or elsewhere than in the tests' folder: others hold what they do.
-ON_DEMAND = ("tiny-wan-two",)
+ON_DEMAND = ("tiny-ltx-0.9.5", "tiny-wan-two")
 # The VAE of one, as one graph a half that runs through a clip, and the frames that it takes at a time.
 LOOPED = ("tiny-wan-i2v", "tiny-wan-loop")
 LOOP_FRAMES = {"vae_encoder": 4, "vae_decoder": 1}

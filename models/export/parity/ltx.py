@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler, LTXImageToVideoPipeline, LTXPipeline, LTXVideoTransformer3DModel
+from diffusers import (
+    AutoencoderKLLTXVideo, DiffusionPipeline, FlowMatchEulerDiscreteScheduler, LTXImageToVideoPipeline, LTXPipeline, LTXVideoTransformer3DModel,
+)  # fmt: skip
 from torch import Tensor
 from transformers import T5Config, T5EncoderModel
 
-from ..families.ltx import DECODE_NOISE, DECODE_TIMESTEP
+from ..families.ltx_vae import DECODE_NOISE, DECODE_TIMESTEP
 from .goldens import Goldens, moving_clip, pictures, write_video
 from .random_weights import randomise
 from .unigram_tokenizer import make_tokenizer
@@ -24,22 +26,23 @@ NAMES = {
 }  # fmt: skip
 
 
-def make_vae(is_finishing: bool) -> AutoencoderKLLTXVideo:
-    """`is_finishing` makes one of 0.9.5, whose decoder takes away the last noise; else one of 0.9.0."""
-    blocks = {
-        "block_out_channels": (4, 4, 8, 8), "decoder_block_out_channels": (4, 4, 8, 8),
-        "layers_per_block": (1, 1, 1, 1, 1), "decoder_layers_per_block": (1, 1, 1, 1, 1),
-    }  # fmt: skip
+def make_vae(is_finishing: bool, is_newer: bool) -> AutoencoderKLLTXVideo:
+    """`is_finishing`: the decoder takes away the last noise, as from 0.9.5 on; `is_newer`: both halves are made as from then on, too."""
+    decoder = {"decoder_block_out_channels": (4, 4, 8, 8), "decoder_layers_per_block": (1, 1, 1, 1, 1)}
     if is_finishing:
-        blocks = {
-            "block_out_channels": (4, 8, 8, 8, 8), "decoder_block_out_channels": (8, 8, 16),
-            "layers_per_block": (1, 1, 1, 1, 1), "decoder_layers_per_block": (1, 1, 1, 1),
-            "down_block_types": ("LTXVideo095DownBlock3D",) * 4, "downsample_type": ("spatial", "temporal", "spatiotemporal", "spatiotemporal"),
-            "spatio_temporal_scaling": (True, True, True, True), "decoder_spatio_temporal_scaling": (True, True, True),
-            "decoder_inject_noise": (False, False, False, False), "upsample_residual": (True, True, True), "upsample_factor": (2, 2, 2),
-            "timestep_conditioning": True, "spatial_compression_ratio": 32, "temporal_compression_ratio": 8,
+        decoder = {
+            "decoder_block_out_channels": (8, 16, 32) if is_newer else (6, 6, 6), "decoder_layers_per_block": (1, 1, 1, 1),
+            "decoder_inject_noise": (False,) * 4, "decoder_spatio_temporal_scaling": (True,) * 3, "upsample_residual": (is_newer,) * 3,
+            "upsample_factor": (2 if is_newer else 1,) * 3,
         }  # fmt: skip
-    vae = randomise(AutoencoderKLLTXVideo(latent_channels=LATENT_CHANNELS, **blocks), 3)
+    encoder = {"block_out_channels": (4, 4, 8, 8), "layers_per_block": (1, 1, 1, 1, 1)}
+    if is_newer:
+        encoder = {
+            "block_out_channels": (4, 8, 8, 8, 8), "layers_per_block": (1, 1, 1, 1, 1), "down_block_types": ("LTXVideo095DownBlock3D",) * 4,
+            "downsample_type": ("spatial", "temporal", "spatiotemporal", "spatiotemporal"), "spatio_temporal_scaling": (True,) * 4,
+            "spatial_compression_ratio": 32, "temporal_compression_ratio": 8,
+        }  # fmt: skip
+    vae = randomise(AutoencoderKLLTXVideo(latent_channels=LATENT_CHANNELS, timestep_conditioning=is_finishing, **encoder, **decoder), 3)
     if is_finishing:
         vae.decoder.timestep_scale_multiplier.fill_(1000.0)
     vae.latents_mean.copy_(torch.linspace(-0.7, 0.5, LATENT_CHANNELS))
@@ -47,7 +50,7 @@ def make_vae(is_finishing: bool) -> AutoencoderKLLTXVideo:
     return vae
 
 
-def make_pipeline(is_finishing: bool) -> LTXPipeline:
+def make_pipeline(is_finishing: bool, is_newer: bool, kind: type[DiffusionPipeline]) -> DiffusionPipeline:
     tokenizer = make_tokenizer()
     text_encoder = T5EncoderModel(
         T5Config(
@@ -63,21 +66,23 @@ def make_pipeline(is_finishing: bool) -> LTXPipeline:
         "use_dynamic_shifting": True, "base_shift": 0.95, "max_shift": 2.05, "base_image_seq_len": 1024, "max_image_seq_len": 4096,
         "shift_terminal": 0.1,
     }  # fmt: skip
-    return LTXPipeline(
+    return kind(
         tokenizer=tokenizer,
         text_encoder=randomise(text_encoder, 1),
         transformer=randomise(transformer, 2),
-        vae=make_vae(is_finishing),
+        vae=make_vae(is_finishing, is_newer),
         scheduler=FlowMatchEulerDiscreteScheduler(**shift),
     )
 
 
-def save_pipeline(folder: Path, is_finishing: bool = False) -> LTXPipeline:
+def save_pipeline(
+    folder: Path, is_finishing: bool = False, is_newer: bool = False, kind: type[DiffusionPipeline] = LTXPipeline
+) -> DiffusionPipeline:
     """Writes the folder as diffusers lays it out, with a model card, and returns the pipeline that it holds."""
     torch.set_num_threads(1)
-    make_pipeline(is_finishing).save_pretrained(folder)
+    make_pipeline(is_finishing, is_newer, kind).save_pretrained(folder)
     (folder / "README.md").write_text("---\nlicense: mit\n---\nRandom weights at toy widths, for tests.\n")
-    return LTXPipeline.from_pretrained(folder)
+    return kind.from_pretrained(folder)
 
 
 def write_goldens(pipeline: LTXPipeline, path: Path) -> None:
