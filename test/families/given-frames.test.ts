@@ -84,6 +84,25 @@ test('a model of one denoiser takes no guidance for a second', async () => {
   );
 });
 
+test('pictures for frames that a clip lacks, and clips that are too long for pictures beside them, are refused', async () => {
+  const model = await open(`${familyFixtures}tiny-ltx-condition`);
+  const held = { width: 32, height: 32, steps: 2, seed: 1, input: picture, prompt } as const;
+  const at = (frame: number, numFrames: number) =>
+    imageToVideo.run(model, { ...held, numFrames, keyframes: { [frame]: picture } });
+  await refused(/frame of a picture to be below the last one, 8, got 8\. Give the last one by --last\./, at(8, 9));
+  await refused(/clip with pictures beside it to be at most 21, got 22\. Ask for fewer frames/, at(8, 169));
+});
+
+test('a model of one size takes no other, and makes a picture of any size that large', async () => {
+  const model = await open(`${familyFixtures}tiny-cogvideox-5b-i2v`);
+  await refused(
+    /width to be 32, as this model makes one size alone, got 48/,
+    imageToVideo.run(model, { ...small, input: picture, width: 48 }),
+  );
+  const { width, height } = await imageToVideo.run(model, { input: picture, steps: 1, numFrames: 1 });
+  assert.deepEqual([width, height], [32, 16]);
+});
+
 test('a clip of several windows is told of its start, and of what it shares, in each', async () => {
   const folder = join(scratch, 'short-windows');
   await cp(`${familyFixtures}tiny-wan-i2v`, folder, { recursive: true });

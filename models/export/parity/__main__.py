@@ -55,7 +55,7 @@ FAMILIES = {
     "tiny-wan-vace": wan_vace,
 }
 # Made only when asked for, or elsewhere than in the tests' folder: others hold what they do.
-ON_DEMAND = ("tiny-ltx-0.9.5", "tiny-wan-two")
+ON_DEMAND = ("tiny-cogvideox-1.5", "tiny-ltx-0.9.5", "tiny-wan-two")
 # The VAE of one, as one graph a half that runs through a clip, and the frames that it takes at a time.
 LOOPED = ("tiny-wan-i2v", "tiny-wan-loop")
 LOOP_FRAMES = {"vae_encoder": 4, "vae_decoder": 1}

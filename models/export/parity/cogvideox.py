@@ -121,7 +121,7 @@ def write_goldens(pipeline: DiffusionPipeline, path: Path, has_vae: bool = True)
             add(f"restyle-{strength}", "a red fox in the snow", input=source_path.name, strength=strength, steps=10 if strength == 0.1 else 5)
         add("restyle-unguided", "the dog runs", input=source_path.name, strength=0.5, guidanceScale=1)
     if has_vae:
-        clip = moving_clip(17, 16, 32)
+        clip = moving_clip(17, 16, 16)
         vae = pipeline.vae
         latents = vae.encode(clip).latent_dist.mode()
         goldens.add_vae(clip, latents * vae.config.scaling_factor, vae.decode(latents).sample)

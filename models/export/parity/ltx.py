@@ -31,7 +31,7 @@ def make_vae(is_finishing: bool, is_newer: bool) -> AutoencoderKLLTXVideo:
     decoder = {"decoder_block_out_channels": (4, 4, 8, 8), "decoder_layers_per_block": (1, 1, 1, 1, 1)}
     if is_finishing:
         decoder = {
-            "decoder_block_out_channels": (8, 16, 32) if is_newer else (6, 6, 6), "decoder_layers_per_block": (1, 1, 1, 1),
+            "decoder_block_out_channels": (8, 16, 32) if is_newer else (4, 4, 4), "decoder_layers_per_block": (1, 1, 1, 1),
             "decoder_inject_noise": (False,) * 4, "decoder_spatio_temporal_scaling": (True,) * 3, "upsample_residual": (is_newer,) * 3,
             "upsample_factor": (2 if is_newer else 1,) * 3,
         }  # fmt: skip
