@@ -74,6 +74,7 @@ export async function compareRun(
   const { input, loras = [], ...rest } = { ...options, ...withoutWeights(options) };
   const place = (value: unknown): unknown => {
     if (typeof value === 'string') return value.replaceAll('@/', join(folder, '/'));
+    if (Array.isArray(value)) return value.map(place);
     if (typeof value !== 'object' || value === null) return value;
     return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, place(inner)]));
   };

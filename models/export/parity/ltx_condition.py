@@ -42,14 +42,18 @@ def write_goldens(pipeline: LTXConditionPipeline, path: Path) -> None:
             options["keyframes"] = {str(frame): f"@/{file.name}" for frame, file in files.items()}
             options["pictureStrength"] = given[0]
         source = None
-        if "strength" in options:
-            workflow, asked["denoise_strength"], asked["frame_rate"] = "restyle", options["strength"], 8
-            del options["numFrames"]
+        if "strength" in options or "extend" in name:
             file = path.with_name(f"{path.stem}-{width}x{height}.mkv")
             clip = moving_clip(9, height, width)
             write_video(clip, file, 8)
-            options["input"] = file.name
-            source = vae.encode(clip).latent_dist
+            options["input"], asked["frame_rate"] = file.name, 8
+            if "strength" in options:
+                workflow, asked["denoise_strength"] = "restyle", options["strength"]
+                source = vae.encode(clip).latent_dist
+                del options["numFrames"]
+            else:
+                workflow, asked["num_frames"] = "extend", 9 + options["numFrames"]
+                asked["conditions"] = [LTXVideoCondition(video=pictures(clip))]
         results = []
         for kind in ("latent", "np"):
             generator = torch.Generator().manual_seed(options["seed"])
@@ -61,7 +65,8 @@ def write_goldens(pipeline: LTXConditionPipeline, path: Path) -> None:
             results.append(made.frames)
         if not options.get("keyframes", True):
             del options["keyframes"]
-        goldens.add_run(name, workflow, options, results[0], results[1][0])
+        # What reelspace extends keeps its own frames.
+        goldens.add_run(name, workflow, options, results[0], None if workflow == "extend" else results[1][0])
 
     add("generate", "a cat on the beach", 64, 32)
     add("animate", "a red fox in the snow", 64, 32, {0: 1.0}, steps=5)
@@ -69,4 +74,5 @@ def write_goldens(pipeline: LTXConditionPipeline, path: Path) -> None:
     add("keyframes", "a red fox", 32, 32, {0: 0.7, 8: 0.7, 16: 0.7}, numFrames=17, guidanceScale=1, frameRate=8, steps=6)
     for strength in (0.1, 0.5, 0.9):
         add(f"restyle-{strength}", "a cat on the beach", 32, 32, strength=strength, steps=10)
+    add("extend", "the dog runs", 32, 32, numFrames=8, negativePrompt="blurry")
     goldens.save(path)
