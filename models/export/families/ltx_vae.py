@@ -68,7 +68,10 @@ def encoder_graph(vae: AutoencoderKLLTXVideo) -> Graph:
         return (clip(3, batch, (latent_frames - 1) * temporal + 1, height * spatial, width * spatial),)
 
     examples = (pixels(2, 3, 2, 3), pixels(1, 1, 3, 2), pixels(1, 2, 1, 2))
-    return Graph(Encoder(vae).eval(), {"pixels": (2, 3, 4)}, ("latents", "latents_std"), examples)
+    frames, rows, columns = (torch.export.Dim(name) for name in ("frames", "rows", "columns"))
+    # Tracing would find out by itself what sizes are multiples of, but not in reasonable time.
+    sizes = {2: temporal * frames + 1, 3: spatial * rows, 4: spatial * columns}
+    return Graph(Encoder(vae).eval(), {"pixels": sizes}, ("latents", "latents_std"), examples)
 
 
 def decoder_graph(vae: AutoencoderKLLTXVideo) -> Graph:
