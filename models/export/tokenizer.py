@@ -12,8 +12,11 @@ from .errors import ExportError
 from .pipeline_folder import PipelineFolder
 
 
-def add_tokenizer(bundle: BundleWriter, folder: PipelineFolder, component: str = "tokenizer", collapse_spaces: bool = False) -> None:
-    """`collapse_spaces` makes every run of white space one space, and none at the ends, as some pipelines do with prompts."""
+def add_tokenizer(
+    bundle: BundleWriter, folder: PipelineFolder, component: str = "tokenizer", collapse_spaces: bool = False, is_bare: bool = False
+) -> None:
+    """`collapse_spaces` makes every run of white space one space, and none at the ends, as some pipelines do with prompts. `is_bare`
+    leaves out the special tokens around a prompt."""
     place = folder.path / component
     try:
         loaded = AutoTokenizer.from_pretrained(place)
@@ -27,5 +30,8 @@ def add_tokenizer(bundle: BundleWriter, folder: PipelineFolder, component: str =
     if collapse_spaces:
         clean = [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
         tokenizer.normalizer = normalizers.Sequence([*clean, *([] if tokenizer.normalizer is None else [tokenizer.normalizer])])
-    bundle.add_json("tokenizer/tokenizer.json", json.loads(tokenizer.to_str()))
-    bundle.add_json("tokenizer/tokenizer_config.json", {"pad_token": loaded.pad_token})
+    content = json.loads(tokenizer.to_str())
+    if is_bare:
+        content["post_processor"] = None
+    bundle.add_json(f"{component}/tokenizer.json", content)
+    bundle.add_json(f"{component}/tokenizer_config.json", {"pad_token": loaded.pad_token})

@@ -83,6 +83,13 @@ export const samplingOptions = {
     .optional()
     .meta({ flag: 'guidance-2' })
     .describe('the same for the second of a model’s two denoisers (default: the model’s, or as --guidance)'),
+  trueGuidanceScale: z
+    .number()
+    .min(0)
+    .max(100)
+    .optional()
+    .meta({ flag: 'true-guidance' })
+    .describe('for models that are told --guidance: how strongly the negative prompt is left behind, by a second pass'),
   guidanceRescale: share
     .default(0)
     .meta({ flag: 'guidance-rescale' })

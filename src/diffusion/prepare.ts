@@ -32,6 +32,7 @@ export async function prepareSampling(
   const isTold = graphs.denoiser.inputs.includes('guidance');
   const isZero = options.negativePrompt === undefined && graphs.textEncoder.unaskedNegative === 'zeros';
   const scale2 = secondScale(model.manifest, options);
+  const trueScale = trueGuidance(model.manifest, options);
   const seed = options.seed ?? randomInt(2 ** 32);
   const strength = options.strength ?? 1;
   const scheduler =
@@ -51,7 +52,7 @@ export async function prepareSampling(
       strength,
       guidance: {
         // A model that is told the scale needs no second pass.
-        scale: isTold ? 1 : guidanceScale,
+        scale: isTold ? (trueScale ?? 1) : guidanceScale,
         scale2,
         rescale: options.guidanceRescale,
         start: options.guidanceStart,
@@ -72,6 +73,7 @@ export async function prepareSampling(
       steps,
       guidanceScale,
       ...(scale2 === undefined ? {} : { guidanceScale2: scale2 }),
+      ...(trueScale === undefined ? {} : { trueGuidanceScale: trueScale }),
       guidanceRescale: options.guidanceRescale,
       guidanceStart: options.guidanceStart,
       guidanceEnd: options.guidanceEnd,
@@ -86,7 +88,9 @@ export async function prepareSampling(
         ({ prompt, cut }) =>
           `The prompt "${prompt.slice(0, 40)}…" is longer than the model reads; it left out "${cut.slice(0, 80)}".`,
       ),
-      ...(isTold && options.negativePrompt !== undefined ? ['This model makes no use of a negative prompt.'] : []),
+      ...(isTold && options.negativePrompt !== undefined && (trueScale ?? 1) <= 1
+        ? ['This model makes no use of a negative prompt without a true guidance scale above 1.']
+        : []),
     ],
   };
 }
@@ -99,6 +103,14 @@ function secondScale({ name, graphs }: Manifest, options: SamplingOptions): numb
   if (options.guidanceScale2 === undefined) return undefined;
   throw new InvalidOptionError(
     `Expected no guidance for a second denoiser, as model "${name}" has one denoiser, got ${options.guidanceScale2}. Leave it out.`,
+  );
+}
+
+/** Returns the scale of a second pass by a model that is told the guidance scale, where one was asked for. */
+function trueGuidance({ name, graphs }: Manifest, { trueGuidanceScale }: SamplingOptions): number | undefined {
+  if (trueGuidanceScale === undefined || graphs.denoiser.inputs.includes('guidance')) return trueGuidanceScale;
+  throw new InvalidOptionError(
+    `Expected no true guidance scale, as model "${name}" has no other one, got ${trueGuidanceScale}. Give it as the guidance scale.`,
   );
 }
 

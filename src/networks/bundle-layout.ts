@@ -3,16 +3,31 @@ import { posix } from 'node:path';
 import type { BundleFile, Manifest } from './manifest.js';
 
 /** The graphs of a bundle, as the manifest calls them. */
-export const graphNames = ['textEncoder', 'imageEncoder', 'denoiser', 'denoiser2', 'vaeEncoder', 'vaeDecoder'] as const;
+export const graphNames = [
+  'textEncoder',
+  'textEncoder2',
+  'imageEncoder',
+  'denoiser',
+  'denoiser2',
+  'vaeEncoder',
+  'vaeDecoder',
+] as const;
 export type GraphName = (typeof graphNames)[number];
 
 /** Files that have the same place in every bundle. */
 export const bundleFiles = {
   manifest: 'reelspace.json',
   schedulerConfig: 'scheduler/scheduler_config.json',
-  tokenizer: 'tokenizer/tokenizer.json',
-  tokenizerConfig: 'tokenizer/tokenizer_config.json',
 } as const;
+
+/** The folders of the tokenizers that a bundle may have, by the graph that reads their tokens. */
+export const tokenizerFolders = { textEncoder: 'tokenizer', textEncoder2: 'tokenizer_2' } as const;
+export type TokenizerFolder = (typeof tokenizerFolders)[keyof typeof tokenizerFolders];
+
+/** Returns the file that holds a tokenizer's vocabulary and rules. */
+export function tokenizerFile(folder: TokenizerFolder): string {
+  return `${folder}/tokenizer.json`;
+}
 
 /** Returns the file of a graph that is opened, or undefined when the bundle has no such graph. */
 export function graphPath({ graphs }: Manifest, graph: GraphName): string | undefined {

@@ -3,7 +3,7 @@
 import { NetworkError } from '../errors.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type Bundle, readBundle, readBundleJson, readBundleText } from './bundle.js';
-import type { GraphName } from './bundle-layout.js';
+import { type GraphName, tokenizerFile, tokenizerFolders } from './bundle-layout.js';
 import { predict } from './denoiser.js';
 import { resolveDevice } from './device.js';
 import { EmbedsCache } from './embeds-cache.js';
@@ -29,7 +29,7 @@ import { NetworkPool } from './network-pool.js';
 import { openGraph } from './open-graph.js';
 import { parsePrompt } from './prompt-weights.js';
 import type { NetworkSession } from './session.js';
-import { embedPrompts } from './text-encoder.js';
+import { embedPrompts, poolPrompts } from './text-encoder.js';
 import { PromptTokenizer } from './tokenizer.js';
 import { readTokenizerFiles } from './tokenizer-files.js';
 import { decodeLatents } from './vae-decoder.js';
@@ -63,6 +63,9 @@ export async function loadModel(
   return new BundleModel(bundle, choice, threads, memory, plan);
 }
 
+/** A graph that reads prompts. */
+type TextGraph = keyof typeof tokenizerFolders;
+
 class BundleModel implements Model {
   readonly name: string;
   readonly path: string;
@@ -74,7 +77,7 @@ class BundleModel implements Model {
   #plan: LoraPlan;
   readonly #networks: NetworkPool;
   #embeds = new EmbedsCache();
-  #tokenizer: Promise<PromptTokenizer> | undefined;
+  readonly #tokenizers: { [graph in TextGraph]?: Promise<PromptTokenizer> } = {};
   #isClosed = false;
 
   constructor(bundle: Bundle, device: DeviceChoice, threads: number | undefined, memory: MemoryUse, plan: LoraPlan) {
@@ -109,9 +112,19 @@ class BundleModel implements Model {
     if (known !== undefined) return known;
     // Brackets that make no sense are told before a network is opened for nothing.
     for (const prompt of prompts) parsePrompt(prompt);
-    const embeds = await this.#networks.use('textEncoder', async (network) =>
-      embedPrompts(network, await this.#openTokenizer(), this.manifest, prompts, options),
+    const { textEncoder, textEncoder2 } = this.manifest.graphs;
+    const ofTokens = await this.#networks.use('textEncoder', async (network) =>
+      embedPrompts(network, await this.#openTokenizer('textEncoder'), textEncoder, prompts, options),
     );
+    const embeds =
+      textEncoder2 === undefined
+        ? ofTokens
+        : {
+            ...ofTokens,
+            pooled: await this.#networks.use('textEncoder2', async (network) =>
+              poolPrompts(network, await this.#openTokenizer('textEncoder2'), textEncoder2, prompts, options),
+            ),
+          };
     kept.set(prompts, embeds);
     return embeds;
   }
@@ -152,17 +165,20 @@ class BundleModel implements Model {
     if (this.#isClosed) throw new NetworkError(`The model ${this.name} was closed. Load it again.`);
   }
 
-  async #openTokenizer(): Promise<PromptTokenizer> {
-    this.#tokenizer ??= readTokenizer(this.#bundle);
-    return this.#tokenizer;
+  async #openTokenizer(graph: TextGraph): Promise<PromptTokenizer> {
+    this.#tokenizers[graph] ??= readTokenizer(this.#bundle, graph);
+    return this.#tokenizers[graph];
   }
 }
 
-async function readTokenizer({ path, manifest }: Bundle): Promise<PromptTokenizer> {
-  const { tokenizer, config } = await readTokenizerFiles({
-    has: (file) => manifest.files.some((listed) => listed.path === file),
-    json: (file) => readBundleJson(path, file),
-    text: (file) => readBundleText(path, file),
-  });
-  return new PromptTokenizer(tokenizer, config, manifest.graphs.textEncoder.maxTokens);
+async function readTokenizer({ path, manifest }: Bundle, graph: TextGraph): Promise<PromptTokenizer> {
+  const source = {
+    has: (file: string) => manifest.files.some((listed) => listed.path === file),
+    json: (file: string) => readBundleJson(path, file),
+    text: (file: string) => readBundleText(path, file),
+  };
+  const folder = tokenizerFolders[graph];
+  const { tokenizer, config } = await readTokenizerFiles(source, folder);
+  const { maxTokens } = manifest.graphs[graph] ?? manifest.graphs.textEncoder;
+  return new PromptTokenizer(tokenizer, config, maxTokens, tokenizerFile(folder));
 }

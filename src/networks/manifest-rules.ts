@@ -1,6 +1,6 @@
 // What the fields of a manifest have to say to each other.
 import { posix } from 'node:path';
-import { bundleFiles, graphNames, graphPath } from './bundle-layout.js';
+import { bundleFiles, graphNames, graphPath, tokenizerFile, tokenizerFolders } from './bundle-layout.js';
 import { frameStep, type Manifest } from './manifest.js';
 
 /** Returns the first field that contradicts another and how, or undefined when all agree. */
@@ -17,7 +17,11 @@ function rules(manifest: Manifest): readonly (readonly [problem: string, isKept:
     ...graphNames.flatMap((graph) => graphPath(manifest, graph) ?? []),
     ...halves.flatMap(({ first }) => first?.path ?? []),
   ];
-  const needed = [bundleFiles.schedulerConfig, bundleFiles.tokenizer, ...graphPaths];
+  const tokenizers = [
+    tokenizerFile(tokenizerFolders.textEncoder),
+    ...(graphs.textEncoder2 === undefined ? [] : [tokenizerFile(tokenizerFolders.textEncoder2)]),
+  ];
+  const needed = [bundleFiles.schedulerConfig, ...tokenizers, ...graphPaths];
   const unlisted = needed.find((path) => !listed.has(path));
   return [
     [`files: expected each path once`, listed.size === files.length],
@@ -42,6 +46,14 @@ function rules(manifest: Manifest): readonly (readonly [problem: string, isKept:
       halves.every(
         ({ whole, states, first, latentFrames }) =>
           whole !== true || (states.length === 0 && first === undefined && latentFrames === undefined),
+      ),
+    ],
+    [
+      'tiles: expected whole beside it, and latentFrames of more than step and no more than twice that and 1',
+      halves.every(
+        ({ whole, tiles }) =>
+          tiles === undefined ||
+          (whole === true && tiles.step < tiles.latentFrames && tiles.latentFrames <= 2 * tiles.step + 1),
       ),
     ],
     [
@@ -73,6 +85,10 @@ function rules(manifest: Manifest): readonly (readonly [problem: string, isKept:
       inputs.includes('control_latents') === (controls !== undefined) &&
         inputs.includes('control_scale') === (controls !== undefined) &&
         (controls === undefined || conditionFrom === 'pixels'),
+    ],
+    [
+      'graphs.textEncoder2: expected pooled_embeds among graphs.denoiser.inputs',
+      graphs.textEncoder2 === undefined || inputs.includes('pooled_embeds'),
     ],
     [
       'graphs.denoiser.inputs: expected image_embeds exactly when there is graphs.imageEncoder',

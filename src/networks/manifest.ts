@@ -31,6 +31,11 @@ const streamingGraphSchema = z.object({
   first: z.object({ path: relativePath, latentFrames: positiveInt }).optional(),
   /** The graph takes a whole clip at once, whose first latent frame stands for one frame, and has no states. */
   whole: z.boolean().optional(),
+  /**
+   * A clip goes through in tiles of so many latent frames, each a whole clip to the graph, which begin `step` latent frames after one
+   * another. A tile's first frame is dropped but in the clip's first tile, and what it then shares with the tile before is faded over.
+   */
+  tiles: z.object({ latentFrames: positiveInt, step: positiveInt }).optional(),
   states: z.array(stateSchema).max(512),
 });
 
@@ -41,6 +46,9 @@ const moduleName = z.string().regex(/^(?:[\w.]|\{n\})+$/);
  * may be the beginning of a name. Several names: the rows of their weights, one after the other, are one module there.
  */
 const otherNamesSchema = z.record(moduleName, z.union([moduleName, z.array(moduleName).min(1)])).optional();
+
+/** A graph that reads prompts, and how many tokens it takes. */
+const textEncoderSchema = z.object({ path: relativePath, maxTokens: positiveInt, padding: z.enum(['longest', 'max']) });
 
 /** What matrices may be stored as. */
 export const weightTypes = ['fp16', 'bf16', 'int8'] as const;
@@ -129,14 +137,13 @@ export const manifestSchema = z.object({
     multiple: positiveInt.optional(),
   }),
   graphs: z.object({
-    textEncoder: z.object({
-      path: relativePath,
-      maxTokens: positiveInt,
-      padding: z.enum(['longest', 'max']),
+    textEncoder: textEncoderSchema.extend({
       otherNames: otherNamesSchema,
       /** What stands for a negative prompt that nobody asked for. Default: the embeddings of `defaults.negativePrompt`. */
       unaskedNegative: z.literal('zeros').optional(),
     }),
+    /** Gives `pooled_embeds` in place of `textEncoder`, with the tokenizer in tokenizer_2. */
+    textEncoder2: textEncoderSchema.optional(),
     imageEncoder: z.object({ path: relativePath }).optional(),
     denoiser: z.object({
       path: relativePath,
@@ -231,6 +238,7 @@ export function conditionChannels(latent: Manifest['latent'], meaning: Condition
   return meaning === 'keep-pixels' ? latent.spatialCompression ** 2 : 1;
 }
 
+export type TextEncoderGraph = z.infer<typeof textEncoderSchema>;
 export type StateSpec = z.infer<typeof stateSchema>;
 export type StreamingGraph = z.infer<typeof streamingGraphSchema>;
 export type Task = (typeof tasks)[number];

@@ -3,6 +3,9 @@ import type { GraphName } from './bundle-layout.js';
 import type { MemoryUse } from './model.js';
 import type { NetworkSession } from './session.js';
 
+/** What is used once a run, at its start. */
+const encoders: ReadonlySet<GraphName> = new Set(['textEncoder', 'textEncoder2', 'imageEncoder']);
+
 /** Networks of a model that are open, by their graphs. */
 export class NetworkPool {
   readonly #open: (graph: GraphName) => Promise<NetworkSession>;
@@ -69,7 +72,7 @@ export class NetworkPool {
   /** Whether a network is given up once another one is used. */
   #isSpared(graph: GraphName): boolean {
     if (this.#memory === 'high' || (this.#users.get(graph) ?? 0) > 0) return false;
-    return this.#memory === 'low' || graph === 'textEncoder' || graph === 'imageEncoder';
+    return this.#memory === 'low' || encoders.has(graph);
   }
 
   #count(graph: GraphName, change: 1 | -1): void {

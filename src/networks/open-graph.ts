@@ -82,11 +82,13 @@ function signature(manifest: Manifest, graph: GraphName): Signature {
   const { latent, graphs } = manifest;
   const latents = wanted('latents', [any, latent.channels, any, any, any]);
   const pixels = wanted('pixels', [any, 3, any, any, any]);
-  if (graph === 'textEncoder') {
+  if (graph === 'textEncoder' || graph === 'textEncoder2') {
     const ids = ['input_ids', 'attention_mask'].map((name) => wanted(name, [any, any], ['int64']));
-    const embeds = wanted('prompt_embeds', [any, any, any]);
-    const pooled = graphs.denoiser.inputs.includes('pooled_embeds') ? [wanted('pooled_embeds', [any, any])] : [];
-    return { inputs: ids, outputs: [embeds, ...pooled] };
+    const pooled = wanted('pooled_embeds', [any, any]);
+    if (graph === 'textEncoder2') return { inputs: ids, outputs: [pooled] };
+    const givesPooled = graphs.denoiser.inputs.includes('pooled_embeds') && graphs.textEncoder2 === undefined;
+    const mask = { ...wanted('prompt_mask', [any, any]), isOptional: true };
+    return { inputs: ids, outputs: [wanted('prompt_embeds', [any, any, any]), mask, ...(givesPooled ? [pooled] : [])] };
   }
   if (graph === 'imageEncoder') {
     return {
@@ -114,10 +116,11 @@ function signature(manifest: Manifest, graph: GraphName): Signature {
       outputs: [{ ...latents, name: 'prediction' }],
     };
   }
-  const { states } = graphs[graph];
-  const noise = { ...latents, name: noiseInput, isOptional: true };
+  const { states, tiles } = graphs[graph];
+  // Tiles that share frames would have to share their noise, too.
+  const noise = tiles === undefined ? [{ ...latents, name: noiseInput, isOptional: true }] : [];
   const deviation = { ...latents, name: deviationOutput, isOptional: true };
-  const [taken, given] = graph === 'vaeEncoder' ? [[pixels], [latents, deviation]] : [[latents, noise], [pixels]];
+  const [taken, given] = graph === 'vaeEncoder' ? [[pixels], [latents, deviation]] : [[latents, ...noise], [pixels]];
   return {
     inputs: [...taken, ...stateTensors(states, stateInput)],
     outputs: [...given, ...stateTensors(states, stateOutput)],

@@ -1,9 +1,9 @@
 // Prompts in, embeddings out.
 import { expected, InvalidOptionError, NetworkError } from '../errors.js';
-import { createTensor, type Tensor } from '../tensor/tensor.js';
-import type { Manifest } from './manifest.js';
+import { createTensor, sameShape, type Tensor } from '../tensor/tensor.js';
+import type { TextEncoderGraph } from './manifest.js';
 import type { CallOptions, PromptEmbeds } from './model.js';
-import type { NetworkSession } from './session.js';
+import type { NetworkSession, NetworkTensor } from './session.js';
 import type { PromptTokenizer, TokenizedPrompt } from './tokenizer.js';
 
 /**
@@ -13,18 +13,19 @@ import type { PromptTokenizer, TokenizedPrompt } from './tokenizer.js';
 export async function embedPrompts(
   session: NetworkSession,
   tokenizer: PromptTokenizer,
-  { graphs }: Manifest,
+  graph: TextEncoderGraph,
   prompts: readonly string[],
   options: CallOptions,
 ): Promise<PromptEmbeds> {
   if (prompts.length === 0) throw new InvalidOptionError(expected('prompts', 'at least one', 0));
-  const { maxTokens, padding, path } = graphs.textEncoder;
   const tokenized = prompts.map((prompt) => ({ prompt, ...tokenizer.tokenize(prompt) }));
-  const length = padding === 'max' ? maxTokens : Math.max(1, ...tokenized.map(({ ids }) => ids.length));
-  const { embeds, pooled, mask } = await runEncoder(session, tokenizer, path, tokenized, length, options);
+  const length = paddedLength(graph, tokenized);
+  const encode = (texts: readonly TokenizedPrompt[]) =>
+    runEncoder(session, tokenizer, graph.path, texts, length, options);
+  const { embeds, pooled, mask } = await encode(tokenized);
   if (tokenized.some(({ weights }) => weights.some((weight) => weight !== 1))) {
     // In a call of its own, so that prompts without brackets come out as ever.
-    const empty = await runEncoder(session, tokenizer, path, [tokenizer.tokenize('')], length, options);
+    const empty = await encode([tokenizer.tokenize('')]);
     applyWeights(embeds, empty.embeds, tokenized);
   }
   return {
@@ -35,6 +36,44 @@ export async function embedPrompts(
   };
 }
 
+/** Returns each prompt as a whole [B, P]; weights in it count for nothing. */
+export async function poolPrompts(
+  session: NetworkSession,
+  tokenizer: PromptTokenizer,
+  graph: TextEncoderGraph,
+  prompts: readonly string[],
+  options: CallOptions,
+): Promise<Tensor> {
+  const tokenized = prompts.map((prompt) => tokenizer.tokenize(prompt));
+  const { feeds } = feedsOf(tokenizer, tokenized, paddedLength(graph, tokenized));
+  const { pooled_embeds: pooled } = await session.run(feeds, { ...options, transfer: true });
+  return assertPooled(pooled, graph.path, prompts.length);
+}
+
+function paddedLength({ maxTokens, padding }: TextEncoderGraph, tokenized: readonly TokenizedPrompt[]): number {
+  return padding === 'max' ? maxTokens : Math.max(1, ...tokenized.map(({ ids }) => ids.length));
+}
+
+/** Returns what an encoder is given of prompts, filled up to that length, and their mask. */
+function feedsOf(
+  tokenizer: PromptTokenizer,
+  tokenized: readonly TokenizedPrompt[],
+  length: number,
+): { feeds: Record<string, NetworkTensor>; mask: Tensor } {
+  const shape = [tokenized.length, length];
+  const ids = new BigInt64Array(tokenized.length * length).fill(BigInt(tokenizer.padId));
+  const mask = createTensor(shape);
+  for (const [row, { ids: promptIds }] of tokenized.entries()) {
+    ids.set(promptIds.map(BigInt), row * length);
+    mask.data.fill(1, row * length, row * length + promptIds.length);
+  }
+  const feeds: Record<string, NetworkTensor> = {
+    input_ids: { type: 'int64', data: ids, shape },
+    attention_mask: { type: 'int64', data: BigInt64Array.from(mask.data, BigInt), shape },
+  };
+  return { feeds, mask };
+}
+
 async function runEncoder(
   session: NetworkSession,
   tokenizer: PromptTokenizer,
@@ -43,30 +82,40 @@ async function runEncoder(
   length: number,
   options: CallOptions,
 ): Promise<{ embeds: Tensor; pooled: Tensor | undefined; mask: Tensor }> {
-  const shape = [tokenized.length, length];
-  const ids = new BigInt64Array(tokenized.length * length).fill(BigInt(tokenizer.padId));
-  const mask = createTensor(shape);
-  for (const [row, { ids: promptIds }] of tokenized.entries()) {
-    ids.set(promptIds.map(BigInt), row * length);
-    mask.data.fill(1, row * length, row * length + promptIds.length);
-  }
-  const { prompt_embeds: embeds, pooled_embeds: pooled } = await session.run(
-    {
-      input_ids: { type: 'int64', data: ids, shape },
-      attention_mask: { type: 'int64', data: BigInt64Array.from(mask.data, BigInt), shape },
-    },
-    { ...options, transfer: true },
-  );
-  const [rows, columns] = embeds?.shape ?? [];
-  if (embeds?.type !== 'float32' || embeds.shape.length !== 3 || rows !== tokenized.length || columns !== length) {
+  const { feeds, mask } = feedsOf(tokenizer, tokenized, length);
+  const results = await session.run(feeds, { ...options, transfer: true });
+  const { prompt_embeds: embeds, prompt_mask: ownMask, pooled_embeds: pooled } = results;
+  const count = tokenized.length;
+  // An encoder that puts something around the tokens says itself what counts.
+  const columns = ownMask?.shape[1] ?? length;
+  if (
+    embeds?.type !== 'float32' ||
+    embeds.shape.length !== 3 ||
+    !sameShape(embeds.shape.slice(0, 2), [count, columns]) ||
+    columns < length
+  ) {
     throw new NetworkError(
-      expected(`prompt_embeds of ${path}`, `[${tokenized.length}, ${length}, width]`, [...(embeds?.shape ?? [])]),
+      expected(`prompt_embeds of ${path}`, `[${count}, ${Math.max(columns, length)}, width]`, [
+        ...(embeds?.shape ?? []),
+      ]),
     );
   }
-  if (pooled !== undefined && (pooled.type !== 'float32' || pooled.shape[0] !== tokenized.length)) {
-    throw new NetworkError(expected(`pooled_embeds of ${path}`, `[${tokenized.length}, width]`, [...pooled.shape]));
+  if (ownMask !== undefined && (ownMask.type !== 'float32' || !sameShape(ownMask.shape, [count, columns]))) {
+    throw new NetworkError(expected(`prompt_mask of ${path}`, `[${count}, ${columns}]`, [...ownMask.shape]));
   }
-  return { embeds: { data: embeds.data, shape: embeds.shape }, pooled, mask };
+  return {
+    embeds: { data: embeds.data, shape: embeds.shape },
+    pooled: pooled === undefined ? undefined : assertPooled(pooled, path, count),
+    mask: ownMask ?? mask,
+  };
+}
+
+/** Returns the pooled embeddings of so many prompts. Throws NetworkError for any other tensor. */
+function assertPooled(pooled: NetworkTensor | undefined, path: string, count: number): Tensor {
+  if (pooled?.type === 'float32' && pooled.shape.length === 2 && pooled.shape[0] === count) {
+    return { data: pooled.data, shape: pooled.shape };
+  }
+  throw new NetworkError(expected(`pooled_embeds of ${path}`, `[${count}, width]`, [...(pooled?.shape ?? [])]));
 }
 
 /** Moves tokens away from the empty prompt, or towards it, in place (compel's rule for weights above 1, ComfyUI's for all). */

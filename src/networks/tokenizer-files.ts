@@ -1,36 +1,40 @@
 // A tokenizer's files as the tokenizers package wants them: tokenizer.json where there is one, else made of older files.
 import { BundleError } from '../errors.js';
-import { bundleFiles } from './bundle-layout.js';
+import { type TokenizerFolder, tokenizerFile } from './bundle-layout.js';
 
 /** How a folder's tokenizer files are read; `has` tells which there are. */
-export interface TokenizerFolder {
+export interface TokenizerSource {
   has(path: string): boolean;
   json(path: string): Promise<Record<string, unknown>>;
   text(path: string): Promise<string>;
 }
 
-const places = {
-  whole: bundleFiles.tokenizer,
-  config: bundleFiles.tokenizerConfig,
-  specialTokens: 'tokenizer/special_tokens_map.json',
-  vocabulary: 'tokenizer/vocab.json',
-  merges: 'tokenizer/merges.txt',
-} as const;
+function placesIn(folder: TokenizerFolder) {
+  return {
+    whole: tokenizerFile(folder),
+    config: `${folder}/tokenizer_config.json`,
+    specialTokens: `${folder}/special_tokens_map.json`,
+    vocabulary: `${folder}/vocab.json`,
+    merges: `${folder}/merges.txt`,
+  };
+}
 
 /** The one tokenizer whose older files are understood. */
 const olderClass = 'CLIPTokenizer';
 
-/** Returns the contents of tokenizer.json and tokenizer_config.json. Throws BundleError when the files make no tokenizer. */
+/** Returns the contents of a folder's tokenizer.json and tokenizer_config.json. Throws BundleError when the files make no tokenizer. */
 export async function readTokenizerFiles(
+  source: TokenizerSource,
   folder: TokenizerFolder,
 ): Promise<{ tokenizer: Record<string, unknown>; config: Record<string, unknown> }> {
-  const optional = (path: string) => (folder.has(path) ? folder.json(path) : {});
+  const places = placesIn(folder);
+  const optional = (path: string) => (source.has(path) ? source.json(path) : {});
   const config: Record<string, unknown> = {
     ...(await optional(places.specialTokens)),
     ...(await optional(places.config)),
   };
-  if (folder.has(places.whole)) return { tokenizer: await folder.json(places.whole), config };
-  if (!folder.has(places.vocabulary) || !folder.has(places.merges)) {
+  if (source.has(places.whole)) return { tokenizer: await source.json(places.whole), config };
+  if (!source.has(places.vocabulary) || !source.has(places.merges)) {
     throw new BundleError(
       `The model lacks ${places.whole}, and ${places.vocabulary} with ${places.merges} to make it of. Get the model again.`,
     );
@@ -41,8 +45,9 @@ export async function readTokenizerFiles(
         `${config.tokenizer_class ?? 'none'}. Save the tokenizer with transformers as tokenizer.json.`,
     );
   }
-  const vocabulary = await folder.json(places.vocabulary);
-  return { tokenizer: bytePairTokenizer(vocabulary, await folder.text(places.merges), config), config };
+  const vocabulary = await source.json(places.vocabulary);
+  const merges = await source.text(places.merges);
+  return { tokenizer: bytePairTokenizer(vocabulary, merges, config, places), config };
 }
 
 /** Words, and what stands between them: transformers' CLIPConverter. */
@@ -53,6 +58,7 @@ function bytePairTokenizer(
   vocab: Readonly<Record<string, unknown>>,
   merges: string,
   config: Readonly<Record<string, unknown>>,
+  places: ReturnType<typeof placesIn>,
 ): Record<string, unknown> {
   const [start, end] = ['bos_token', 'eos_token'].map((key): [string, unknown] => {
     const content = tokenOf(config[key]);

@@ -1,6 +1,7 @@
 // Prompts as token ids, by the bundle's own tokenizer.json: cut and padded here, since the package does neither.
 import { Tokenizer } from '@huggingface/tokenizers';
 import { BundleError } from '../errors.js';
+import { tokenizerFile, tokenizerFolders } from './bundle-layout.js';
 import { parsePrompt } from './prompt-weights.js';
 
 /** A prompt as the text encoder reads it. */
@@ -34,23 +35,30 @@ export class PromptTokenizer {
   readonly #before: readonly number[];
   readonly #after: readonly number[];
   readonly #room: number;
+  readonly #place: string;
 
-  /** Takes the contents of tokenizer.json and tokenizer_config.json. Throws BundleError when they make no tokenizer. */
-  constructor(tokenizerJson: object, tokenizerConfig: object, maxTokens: number) {
+  /** Takes the contents of tokenizer.json, which errors call `place`, and of tokenizer_config.json. Throws BundleError when they make no
+   * tokenizer. */
+  constructor(
+    tokenizerJson: object,
+    tokenizerConfig: object,
+    maxTokens: number,
+    place: string = tokenizerFile(tokenizerFolders.textEncoder),
+  ) {
+    this.#place = place;
     try {
       this.#tokenizer = new Tokenizer(tokenizerJson, tokenizerConfig);
       if (this.#tokenizer.get_vocab(false).size === 0) throw new Error('its vocabulary is empty');
-      const [before, after] = specialTokens(this.#tokenizer);
+      const [before, after] = specialTokens(this.#tokenizer, place);
       this.#before = before;
       this.#after = after;
       this.padId = padIdOf(tokenizerJson, tokenizerConfig, this.#tokenizer);
     } catch (cause) {
       if (cause instanceof BundleError) throw cause;
       const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new BundleError(
-        `Expected tokenizer/tokenizer.json to be a tokenizer that works: ${reason}. Export the bundle again.`,
-        { cause },
-      );
+      throw new BundleError(`Expected ${place} to be a tokenizer that works: ${reason}. Export the bundle again.`, {
+        cause,
+      });
     }
     this.#room = maxTokens - this.#before.length - this.#after.length;
     if (this.#room < 1) {
@@ -91,7 +99,7 @@ export class PromptTokenizer {
   #firstIds(prompt: string): { ids: readonly number[]; isWhole: boolean } {
     for (let length = this.#room * charactersPerToken; ; length *= 2) {
       const isWhole = length >= prompt.length;
-      const ids = contentIds(this.#tokenizer, isWhole ? prompt : prompt.slice(0, length));
+      const ids = contentIds(this.#tokenizer, isWhole ? prompt : prompt.slice(0, length), this.#place);
       if (isWhole || ids.length > 2 * this.#room) return { ids, isWhole };
     }
   }
@@ -120,20 +128,20 @@ export class PromptTokenizer {
   }
 }
 
-function contentIds(tokenizer: Vocabulary, text: string): readonly number[] {
+function contentIds(tokenizer: Vocabulary, text: string, place: string): readonly number[] {
   const { ids } = tokenizer.encode(text, { add_special_tokens: false });
   // Without an unknown-token the package gives undefined for what is not in the vocabulary.
   if (ids.every((id) => Number.isInteger(id) && id >= 0)) return ids;
   throw new BundleError(
-    `The vocabulary of tokenizer/tokenizer.json has no token for a part of ${JSON.stringify(text.slice(0, 80))}, and none ` +
+    `The vocabulary of ${place} has no token for a part of ${JSON.stringify(text.slice(0, 80))}, and none ` +
       'for unknown text. Export the bundle again.',
   );
 }
 
 /** Returns the tokens that the post-processor puts before and after a text. */
-function specialTokens(tokenizer: Vocabulary): [before: number[], after: number[]] {
+function specialTokens(tokenizer: Vocabulary, place: string): [before: number[], after: number[]] {
   for (const probe of probes) {
-    const bare = contentIds(tokenizer, probe);
+    const bare = contentIds(tokenizer, probe, place);
     if (bare.length === 0) continue;
     const { ids } = tokenizer.encode(probe);
     for (let start = 0; start + bare.length <= ids.length; start++) {

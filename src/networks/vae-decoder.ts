@@ -47,7 +47,7 @@ async function* decodeInTurn(
   opening.catch(() => {});
   const chunks = rechunk(latents, {
     leadingCopies: 0,
-    firstFrames: graph.first?.latentFrames,
+    firstFrames: (graph.first ?? graph.tiles)?.latentFrames,
     assertPiece: (piece, first) => assertClipPiece(manifest, places.latents, piece, first),
     chunkFrames: ({ shape }) =>
       latentFramesPerCall(
@@ -80,6 +80,7 @@ async function* decodeInTurn(
       // The encoder was fed copies of the first frame; here they come back.
       yield hasCopies ? slice(pixels, axis.time, temporalCompression - 1, lengthOf(pixels, axis.time)) : pixels;
     }
+    for await (const [pixels] of stream?.finish() ?? []) yield pixels as Tensor;
     if (stream === undefined) throw new InvalidOptionError(expected('latents', 'at least one frame long', 'no frames'));
   } finally {
     await stream?.close();

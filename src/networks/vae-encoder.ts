@@ -27,7 +27,7 @@ export async function* encodePixels(
   const perLatent = manifest.latent.temporalCompression;
   /** Frames that the first latent frame lacks. */
   const lacking = perLatent - 1;
-  const { first } = graph;
+  const first = graph.first ?? graph.tiles;
   const hasCopies = !startsShort(graph);
   // The network loads while the first frames are read.
   const opening = open();
@@ -62,6 +62,7 @@ export async function* encodePixels(
       const [latents, deviation] = await stream.run(chunk);
       yield { latents: latents as Tensor, deviation };
     }
+    for await (const [latents, deviation] of stream?.finish() ?? []) yield { latents: latents as Tensor, deviation };
     if (stream === undefined) throw new InvalidOptionError(expected('clip', 'at least one frame long', 'no frames'));
   } finally {
     await stream?.close();

@@ -23,13 +23,14 @@ const pixelsPerCall = 2 ** 20;
 const mostLatentFrames = 4;
 
 /** Returns how many latent frames one call takes. Depends on model and frame size alone, so that results do not either.
- * Infinity for a graph that takes whole clips. */
+ * Infinity for a graph that takes whole clips; after the first tile, where it takes them in tiles, what the next one begins later. */
 export function latentFramesPerCall(
   { latent }: Manifest,
-  { latentFrames, whole }: StreamingGraph,
+  { latentFrames, whole, tiles }: StreamingGraph,
   height: number,
   width: number,
 ): number {
+  if (tiles !== undefined) return tiles.step;
   if (whole === true) return Number.POSITIVE_INFINITY;
   if (latentFrames !== undefined) return latentFrames;
   const frames = Math.floor(pixelsPerCall / (height * width * latent.temporalCompression));
@@ -117,7 +118,7 @@ export function tileLayout(
       expected('tile size', `a multiple of ${multiple} and at least ${least}, or 'auto'`, tileSize),
     );
   }
-  const framesAtOnce = graph.whole === true ? latentFrames : 1;
+  const framesAtOnce = graph.whole === true ? (graph.tiles?.latentFrames ?? latentFrames) : 1;
   const side =
     tileSize === 'auto' ? fittingSide(manifest, graph, { height, width }, memoryBudget(), framesAtOnce) : tileSize;
   return { height, width, side, overlap: Math.ceil((side * overlapShare) / multiple) * multiple, multiple };

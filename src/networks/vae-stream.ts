@@ -5,6 +5,7 @@ import type { Manifest, StreamingGraph } from './manifest.js';
 import type { CallOptions } from './model.js';
 import type { NetworkSession, NetworkStream, NetworkTensor } from './session.js';
 import { addTile, cropTile, type Span, scaleSpans, spansOf, type WeightedSpan, weighSpans } from './tiling.js';
+import { TimeTiles } from './time-tiles.js';
 import type { TileLayout } from './vae-limits.js';
 
 /** One half of the VAE: what goes in, what comes out, and by how much it is smaller than the frame. */
@@ -57,6 +58,8 @@ export class VaeStream {
   readonly #half: VaeHalf;
   readonly #tiles: readonly Tile[];
   readonly #options: CallOptions;
+  /** For a graph that takes the clip in tiles of time. */
+  readonly #turns: TimeTiles | undefined;
   /** Frames that the next chunk's latent frames lack to stand for as many as later ones. */
   #lacking: number;
 
@@ -66,6 +69,15 @@ export class VaeStream {
     this.#options = options;
     const perLatent = Math.max(half.input.temporalCompression, half.output.temporalCompression);
     this.#lacking = startsShort(half.graph) ? perLatent - 1 : 0;
+    const { tiles: inTime } = half.graph;
+    const { input, output } = half;
+    // What is compressed in time has that many times fewer frames.
+    const framesOf = (place: TensorPlace, latentFrames: number) =>
+      (latentFrames * perLatent) / place.temporalCompression;
+    this.#turns =
+      inTime === undefined
+        ? undefined
+        : new TimeTiles({ input: framesOf(input, inTime.step), output: framesOf(output, inTime.step) });
   }
 
   /** Returns a stream for frames of that layout, its states at zero. */
@@ -100,8 +112,20 @@ export class VaeStream {
   }
 
   /** Returns the other side of a chunk [1, C, n, H, W], whose buffer is given away, as is that of noise of the same shape: one
-   * tensor for each wanted output. */
+   * tensor for each wanted output. In tiles of time it is so much as the next tile has no say in. */
   async run(chunk: Tensor, noise?: Tensor): Promise<Tensor[]> {
+    if (this.#turns === undefined) return this.#runChunk(chunk, noise);
+    return this.#turns.join(await this.#runChunk(this.#turns.next(chunk)));
+  }
+
+  /** Yields what is left of the clip once all its chunks have run. */
+  async *finish(): AsyncGenerator<Tensor[]> {
+    for (let tile = this.#turns?.rest(); tile !== undefined; tile = this.#turns?.rest()) {
+      yield (this.#turns as TimeTiles).join(await this.#runChunk(tile));
+    }
+  }
+
+  async #runChunk(chunk: Tensor, noise?: Tensor): Promise<Tensor[]> {
     const { input, output } = this.#half;
     const taken = chunk.shape[axis.time] ?? 0;
     const frames =
@@ -111,7 +135,7 @@ export class VaeStream {
     const across = (index: number) =>
       ((chunk.shape[index] ?? 0) * input.spatialCompression) / output.spatialCompression;
     const shape = [1, output.channels, frames, across(axis.height), across(axis.width)];
-    this.#lacking = 0;
+    if (this.#turns === undefined) this.#lacking = 0;
     let joined: Tensor[] | undefined;
     for (const tile of this.#tiles) {
       if (tile.crop === undefined) return this.#runTile(tile, chunk, noise, shape);

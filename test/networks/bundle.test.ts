@@ -28,15 +28,17 @@ async function copyOfTiny(): Promise<string> {
 /** A field of the manifest by its path, and its new value, made from the old one; undefined takes the field away. */
 type Change = readonly [path: string, edit: (old: never) => unknown];
 
-/** Returns a copy of the tiny bundle whose manifest was changed. */
-async function withManifest([path, edit]: Change): Promise<string> {
+/** Returns a copy of the tiny bundle with these changes to its manifest. */
+async function withManifest(...changes: Change[]): Promise<string> {
   const folder = await copyOfTiny();
   const file = join(folder, 'reelspace.json');
   const manifest: Record<string, unknown> = JSON.parse(await readFile(file, 'utf8'));
-  const keys = path.split('.');
-  const last = keys.pop() ?? '';
-  const parent = keys.reduce((node, key) => node[key] as Record<string, unknown>, manifest);
-  parent[last] = edit(parent[last] as never);
+  for (const [path, edit] of changes) {
+    const keys = path.split('.');
+    const last = keys.pop() ?? '';
+    const parent = keys.reduce((node, key) => node[key] as Record<string, unknown>, manifest);
+    parent[last] = edit(parent[last] as never);
+  }
   await writeFile(file, JSON.stringify(manifest));
   return folder;
 }
@@ -105,6 +107,10 @@ test('a manifest that is no manifest names the field', async () => {
     ['window.overlap', () => 4, /at window\.overlap/],
     ['latent.frameStep', () => 6, /at latent\.frameStep/],
     ['graphs.vaeDecoder.whole', () => true, /at whole: expected no states/],
+    ['graphs.vaeDecoder.tiles', () => ({ latentFrames: 5, step: 3 }), /at tiles: expected whole beside it/],
+    ['graphs.vaeDecoder', tiled(5, 5), /at tiles: expected whole beside it, and latentFrames of more than step/],
+    ['graphs.vaeDecoder', tiled(8, 3), /at tiles: expected whole/],
+    ['graphs.textEncoder2', secondEncoder, /at files: expected tokenizer_2\/tokenizer\.json among them/],
     ['latent.sizeMultiple', () => 12, /at latent\.sizeMultiple/],
     ['graphs.vaeDecoder.states.0.spatialDivisor', () => 3, /spatialDivisor to divide latent\.sizeMultiple/],
     ['defaults.width', () => 36, /at defaults\.width/],
@@ -120,6 +126,19 @@ test('a manifest that is no manifest names the field', async () => {
   for (const [path, edit, part] of cases) {
     await rejects(readBundle(await withManifest([path, edit])), part, /reelspace\.json/);
   }
+  const listed = (files: { path: string }[]) => [...files, { ...files[0], path: 'tokenizer_2/tokenizer.json' }];
+  await rejects(
+    readBundle(await withManifest(['graphs.textEncoder2', secondEncoder], ['files', listed])),
+    /at graphs\.textEncoder2: expected pooled_embeds among graphs\.denoiser\.inputs/,
+  );
+});
+
+const secondEncoder = () => ({ path: 'text_encoder/model.onnx', maxTokens: 8, padding: 'max' });
+const tiled = (latentFrames: number, step: number) => () => ({
+  path: 'vae_decoder/model.onnx',
+  whole: true,
+  tiles: { latentFrames, step },
+  states: [],
 });
 
 test('JSON that is none is named', async () => {

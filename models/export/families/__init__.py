@@ -7,7 +7,7 @@ from typing import Any
 
 from ..bundle import BundleWriter
 from ..pipeline_folder import PipelineFolder
-from . import animatediff, cogvideox, ltx, stable_diffusion, stable_diffusion_xl, wan
+from . import animatediff, cogvideox, hunyuan_video, ltx, stable_diffusion, stable_diffusion_xl, wan
 
 # By the class in model_index.json: writes graphs and tokenizer, and returns what the manifest says of this model.
 EXPORTERS: dict[str, Callable[[PipelineFolder, BundleWriter], dict[str, Any]]] = {
@@ -16,6 +16,7 @@ EXPORTERS: dict[str, Callable[[PipelineFolder, BundleWriter], dict[str, Any]]] =
     "CogVideoXImageToVideoPipeline": cogvideox.export_image_to_video,
     "CogVideoXPipeline": cogvideox.export_text_to_video,
     "CogVideoXVideoToVideoPipeline": cogvideox.export_text_to_video,
+    "HunyuanVideoPipeline": hunyuan_video.export_text_to_video,
     "LTXConditionPipeline": ltx.export_conditioned,
     "LTXImageToVideoPipeline": ltx.export_text_to_video,
     "LTXPipeline": ltx.export_text_to_video,
