@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ExportError
-from .graph import CPU_OPSET, OPSET, Graph, compare, write_graph
+from .graph import CPU_OPSET, OPSET, Difference, Graph, compare, write_graph
 from .loop import join_into_loop
+from .model_card import model_card
 from .pipeline_folder import INDEX, PipelineFolder
 from .precision import LARGEST_DIFFERENCE
 
 FORMAT_VERSION = 1
+CARD = "MODEL_CARD.md"
 
 # What a bundle can be made for. On CUDA, onnxruntime-node copies every input and output through the host's memory.
 DEVICES = ("any", "cpu", "cuda")
@@ -30,8 +32,8 @@ class BundleWriter:
         self.dtype = dtype
         # Where the bundle is to run: one of DEVICES.
         self.device = device
-        # Of the graphs that are not float32, by path: the largest difference from PyTorch in float32, as a share of the largest value.
-        self.differences: dict[str, float] = {}
+        # By the graph's path: what its matrices are stored as, and the largest difference from PyTorch in float32.
+        self.held: dict[str, tuple[str, Difference]] = {}
 
     def add_graph(self, path: str, graph: Graph) -> None:
         """Writes a graph and prints how far it is from PyTorch. Raises ExportError when that is too far."""
@@ -66,8 +68,7 @@ class BundleWriter:
             raise ExportError(
                 f"Expected {path} in onnxruntime to be within {largest} of PyTorch, got {difference.relative:.1e}. No bundle was written."
             )
-        if dtype != "fp32":
-            self.differences[path] = float(f"{difference.relative:.1e}")
+        self.held[path] = dtype, difference
 
     def add_json(self, path: str, content: dict[str, Any]) -> None:
         place = self.folder / path
@@ -80,14 +81,17 @@ class BundleWriter:
         shutil.copyfile(source, place)
 
     def finish(self, manifest: dict[str, Any]) -> None:
-        """Writes the manifest, with every file that lies in the folder."""
+        """Writes the model card and the manifest, with every file that lies in the folder."""
+        (self.folder / CARD).write_text(model_card(manifest, self.held), encoding="utf-8")
+        # As a share of the largest value.
+        differences = {path: float(f"{one.relative:.1e}") for path, (dtype, one) in self.held.items() if dtype != "fp32"}
         files = sorted(path for path in self.folder.rglob("*") if path.is_file())
         self.add_json(
             "reelspace.json",
             {
                 "formatVersion": FORMAT_VERSION,
                 **manifest,
-                **({"weights": {"dtype": self.dtype, "differences": self.differences}} if self.differences else {}),
+                **({"weights": {"dtype": self.dtype, "differences": differences}} if differences else {}),
                 "files": [describe(self.folder, path) for path in files],
             },
         )

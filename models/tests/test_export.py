@@ -167,17 +167,33 @@ def test_a_difference_that_is_no_number_is_infinite(tmp_path: Path) -> None:
     assert Difference(2e-3, 0.5).relative == 2e-3 and Difference(2e-3, 20.0).relative == 1e-4
 
 
+MANIFEST = {"name": "x", "summary": "Clips of x.", "license": "mit", "source": "y/x", "tasks": ["text", "restyle"]}
+
+
 def test_the_manifest_lists_every_file(tmp_path: Path) -> None:
     bundle = BundleWriter(tmp_path)
     bundle.add_json("tokenizer/tokenizer.json", {"a": "é"})
-    bundle.finish({"name": "x"})
+    bundle.finish(MANIFEST)
     manifest = json.loads((tmp_path / "reelspace.json").read_text())
-    content = (tmp_path / "tokenizer/tokenizer.json").read_bytes()
+    contents = {path: (tmp_path / path).read_bytes() for path in ("MODEL_CARD.md", "tokenizer/tokenizer.json")}
     assert manifest == {
         "formatVersion": 1,
-        "name": "x",
-        "files": [{"path": "tokenizer/tokenizer.json", "sizeBytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}],
+        **MANIFEST,
+        "files": [
+            {"path": path, "sizeBytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} for path, content in contents.items()
+        ],
     }
+
+
+def test_the_model_card_says_where_a_bundle_is_from_and_how_near_it_is(tmp_path: Path) -> None:
+    bundle = BundleWriter(tmp_path, "fp16")
+    bundle.add_graph("text_encoder/model.onnx", looked_graph())
+    bundle.finish(MANIFEST)
+    card = (tmp_path / "MODEL_CARD.md").read_text()
+    assert card.startswith('---\nlicense: "mit"\n')
+    dtype, difference = bundle.held["text_encoder/model.onnx"]
+    row = f"| `text_encoder/model.onnx` | {dtype} | {difference.absolute:.1e} | {difference.largest_value:.2g} |"
+    assert dtype == "fp16" and all(part in card for part in ("# x\n", "Clips of x.", "y/x", "text, restyle", row))
 
 
 class Looked(nn.Module):
@@ -249,7 +265,7 @@ def test_the_manifest_tells_how_far_fewer_bits_are_off_and_the_vae_has_all(tmp_p
     bundle = BundleWriter(tmp_path, "fp16")
     bundle.add_graph("text_encoder/model.onnx", looked_graph())
     bundle.add_graph("vae_decoder/model.onnx", looked_graph())
-    bundle.finish({"name": "x"})
+    bundle.finish(MANIFEST)
     weights = json.loads((tmp_path / "reelspace.json").read_text())["weights"]
     assert weights["dtype"] == "fp16" and list(weights["differences"]) == ["text_encoder/model.onnx"]
     assert 1e-5 < weights["differences"]["text_encoder/model.onnx"] < 5e-3
