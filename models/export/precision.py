@@ -6,6 +6,8 @@ row share a scale, activations are quantised while the graph runs (DynamicQuanti
 
 from __future__ import annotations
 
+import re
+
 import ml_dtypes
 import numpy as np
 import onnx_ir as ir
@@ -16,6 +18,10 @@ from .layout import TRANSPOSED
 HALVES = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
 # What matrices and tables are stored as; vectors stay float32.
 DTYPES = ("fp32", *HALVES, "int8")
+
+# What is no part of a numbered block: a small share of the work, and the largest of the error. Of a Wan transformer of 100 M weights
+# and ten blocks, the last product alone in int8 is 1.8 % off, all products of the blocks 1.4 %, and all together 2.4 %.
+NUMBERED = re.compile(r"\.\d+\.")
 
 # By which share of the largest value, or of 1 where all are smaller, onnxruntime may differ from PyTorch in float32.
 LARGEST_DIFFERENCE = {"fp32": 1e-4, "fp16": 5e-3, "bf16": 3e-2, "int8": 1e-1}
@@ -81,11 +87,13 @@ def to_float32(value: ir.Value) -> ir.Node:
 
 
 def quantise_products(model: ir.Model, named: set[str]) -> None:
-    """Every product with a weight that is stored as [columns, rows]."""
+    """Every product with a weight that is stored as [columns, rows] and is one of a row of blocks."""
     activations: dict[ir.Value, tuple[ir.Value, ir.Value, ir.Value]] = {}
     for value in matrices(model, named):
         products = [user for user, _ in value.uses()]
         if model.metadata_props.get(value.name) != TRANSPOSED or any(node.graph is not model.graph for node in products):
+            continue
+        if not NUMBERED.search(value.name):
             continue
         weight = value.const_value.numpy()
         scale = np.maximum(np.abs(weight).max(0), np.finfo(np.float32).tiny) / 127

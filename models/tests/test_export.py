@@ -197,18 +197,19 @@ def test_the_model_card_says_where_a_bundle_is_from_and_how_near_it_is(tmp_path:
 
 
 class Looked(nn.Module):
-    """A table, a product and a convolution, with a constant that is no parameter."""
+    """A table, a product in a block, another one and a convolution, with a constant that is no parameter."""
 
     def __init__(self) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)
-        self.table, self.project, self.convolve = nn.Embedding(9, 16), nn.Linear(16, 24), nn.Conv1d(24, 4, 1)
+        self.table, self.blocks = nn.Embedding(9, 16), nn.ModuleList([nn.Linear(16, 24)])
+        self.project, self.convolve = nn.Linear(24, 24), nn.Conv1d(24, 4, 1)
         for parameter in self.parameters():
             parameter.data = torch.randn(parameter.shape, generator=generator)
         self.register_buffer("angles", torch.randn(1, 24, 16, generator=generator))
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        x = self.project(self.table(input_ids)).movedim(1, -1)
+        x = self.project(self.blocks[0](self.table(input_ids))).movedim(1, -1)
         return self.convolve(x * self.angles[..., :1])
 
 
@@ -232,18 +233,17 @@ def test_weights_in_fewer_bits_keep_names_and_stay_close(tmp_path: Path, dtype: 
     found = {one.name: one.data_type for one in written.graph.initializer}
     kept = {name: found[name] for name, _ in graph.module.named_parameters()}
     assert kept == {
-        "table.weight": table, "project.weight": matrix, "convolve.weight": table,
-        "project.bias": TensorProto.FLOAT, "convolve.bias": TensorProto.FLOAT,
+        "table.weight": table, "blocks.0.weight": matrix, "project.weight": table, "convolve.weight": table,
+        "blocks.0.bias": TensorProto.FLOAT, "project.bias": TensorProto.FLOAT, "convolve.bias": TensorProto.FLOAT,
     }  # fmt: skip
     assert all(one.data_type != table or one.name in kept for one in written.graph.initializer)
     assert {value.type.tensor_type.elem_type for value in written.graph.output} == {TensorProto.FLOAT}
     kinds = [node.op_type for node in written.graph.node]
-    assert (kinds.count("MatMulInteger"), kinds.count("MatMul")) == ((1, 0) if dtype == "int8" else (0, 1))
+    assert (kinds.count("MatMulInteger"), kinds.count("MatMul")) == ((1, 1) if dtype == "int8" else (0, 2))
     # A matrix that is multiplied with lies as that wants it.
-    assert {entry.key: entry.value for entry in written.metadata_props} == {"project.weight": "transposed"}
-    weight = graph.module.project.weight
-    assert next(list(one.dims) for one in written.graph.initializer if one.name == "project.weight") == [weight.shape[1], weight.shape[0]]
-    assert "Transpose" not in {node.op_type for node in written.graph.node if "project.weight" in node.input}
+    assert {entry.key: entry.value for entry in written.metadata_props} == {"blocks.0.weight": "transposed", "project.weight": "transposed"}
+    assert next(list(one.dims) for one in written.graph.initializer if one.name == "blocks.0.weight") == [16, 24]
+    assert "Transpose" not in {node.op_type for node in written.graph.node if "blocks.0.weight" in node.input}
     # A table is looked up as it is stored.
     assert next(node for node in written.graph.node if node.op_type == "Gather").input[0] == "table.weight"
     difference = compare(graph, path).relative
@@ -253,11 +253,11 @@ def test_weights_in_fewer_bits_keep_names_and_stay_close(tmp_path: Path, dtype: 
 def test_what_strays_too_far_in_fewer_bits_is_refused(tmp_path: Path) -> None:
     graph = looked_graph()
     # One row's large number leaves the others of it no bits.
-    graph.module.project.weight[:, 0] = 1e5
+    graph.module.blocks[0].weight[:, 0] = 1e5
     graph.module.table.weight[:, 0] = 0
     with pytest.raises(ExportError, match=r"text_encoder/model\.onnx in onnxruntime to be within 0\.1 of PyTorch"):
         BundleWriter(tmp_path, "int8").add_graph("text_encoder/model.onnx", graph)
-    with pytest.raises(ExportError, match=r"project\.weight has larger numbers. Export as bf16 or fp32"):
+    with pytest.raises(ExportError, match=r"blocks\.0\.weight has larger numbers. Export as bf16 or fp32"):
         BundleWriter(tmp_path, "fp16").add_graph("text_encoder/model.onnx", graph)
 
 
