@@ -36,6 +36,8 @@ const streamingGraphSchema = z.object({
    * another. A tile's first frame is dropped but in the clip's first tile, and what it then shares with the tile before is faded over.
    */
   tiles: z.object({ latentFrames: positiveInt, step: positiveInt }).optional(),
+  /** Numbers that a call holds for each pixel of a latent frame, beside states; left out, it is estimated from those. */
+  workNumbers: positiveInt.optional(),
   states: z.array(stateSchema).max(512),
 });
 

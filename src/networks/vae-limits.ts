@@ -52,9 +52,15 @@ export function stateBytes({ states }: StreamingGraph, height: number, width: nu
 }
 
 /** Returns an estimate of the bytes that one call for one latent frame takes beside states and weights. */
-export function workBytes({ latent }: Manifest, { states }: StreamingGraph, height: number, width: number): number {
+export function workBytes(
+  { latent }: Manifest,
+  { states, workNumbers }: StreamingGraph,
+  height: number,
+  width: number,
+): number {
   const levels = states.map(({ channels, spatialDivisor }) => channels / spatialDivisor ** 2);
-  return bytesPerNumber * height * width * liveLevels * Math.max(3 * latent.temporalCompression, ...levels);
+  const estimated = liveLevels * Math.max(3 * latent.temporalCompression, ...levels);
+  return bytesPerNumber * height * width * (workNumbers ?? estimated);
 }
 
 /**

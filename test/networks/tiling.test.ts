@@ -154,5 +154,9 @@ test('frames are tiled when memory is short, in tiles as large as it allows', as
   );
   assert.equal(sides.at(-1), 256);
   assert.ok(new Set(sides).size >= 4, sides.join());
+  const told = { path: graph.path, whole: true, workNumbers: 5000, states: [] };
+  const needed = (width: number, height: number) => 4 * 5000 * 5 * width * height;
+  const sideOf = (budgetBytes: number) => fittingSide(manifest, told, frame, budgetBytes, 5);
+  assert.deepEqual([needed(1920, 1080), needed(512, 512), needed(512, 512) - 1].map(sideOf), [1920, 512, 384]);
   assert.equal(tileLayout(manifest, graph, 64, 96, 'auto').side, 96);
 });
