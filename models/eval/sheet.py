@@ -1,4 +1,4 @@
-"""Draws contact sheets of a bundle: prompts, restyles of a real clip, morphs, chosen by the order of seeds.
+"""Draws contact sheets of a bundle: prompts, restyles of two real clips, morphs, chosen by the order of seeds.
 
     python -m eval.sheet --bundle reel-tiny --data DATA --clips CLIPS --out FOLDER [--prompts 64] [--sheets prompts,restyles,morphs]
 """
@@ -58,10 +58,15 @@ def prompt_sheet(reelspace: Reelspace, count: int, columns: int) -> np.ndarray:
     return np.concatenate([np.concatenate(rows[:half]), np.concatenate(rows[half:])], 1)
 
 
-def restyle_sheet(reelspace: Reelspace, clip: np.ndarray, columns: int) -> np.ndarray:
-    source = reelspace.source(clip)
-    made = [reelspace.clip("restyle", source, prompt, "--seed", "1") for prompt in RESTYLES.values()]
-    return np.concatenate([strip(one, columns) for one in (clip, *made)])
+def restyle_sheet(reelspace: Reelspace, paths: list[Path], columns: int) -> np.ndarray:
+    """Each recording in every style, the recordings side by side."""
+    sides = []
+    for path in paths:
+        clip = square(read_video(path, None, FRAMES), SIZE, FRAMES)
+        source = reelspace.source(clip)
+        made = [reelspace.clip("restyle", source, prompt, "--seed", "1") for prompt in RESTYLES.values()]
+        sides.append(np.concatenate([strip(one, columns) for one in (clip, *made)]))
+    return np.concatenate(sides, 1)
 
 
 def morph_sheet(reelspace: Reelspace, assets: str, columns: int) -> np.ndarray:
@@ -86,7 +91,7 @@ def main() -> None:
     tree = next(path for path in held_out_paths(options.data, options.clips) if path.stem == "tree")
     drawn = {
         "prompts": lambda: prompt_sheet(reelspace, options.prompts, options.columns),
-        "restyles": lambda: restyle_sheet(reelspace, square(read_video(tree, None, FRAMES), SIZE, FRAMES), options.columns),
+        "restyles": lambda: restyle_sheet(reelspace, [ROOT / "samples/media/cup.mp4", tree], options.columns),
         "morphs": lambda: morph_sheet(reelspace, str(options.data / ASSETS), options.columns),
     }
     for name in options.sheets.split(","):
