@@ -95,7 +95,7 @@ def main() -> None:
         "morphs": lambda: morph_sheet(reelspace, str(options.data / ASSETS), options.columns),
     }
     for name in options.sheets.split(","):
-        write_picture(drawn[name](), options.out / f"{name}.png")
+        write_picture(drawn[name](), options.out / f"{name}.jpg")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import type { Predict } from './denoise.js';
 export type CacheSetting = 'off' | 'auto' | number;
 
 /** What 'auto' stands for: see docs/benchmarks.md for what it saves and what it costs. */
-const autoThreshold = 0.2;
+const autoThreshold = 0.25;
 
 /** How much of the prediction's last change over time is taken to go on. All of it overshoots where the change turns, none
  * lags behind: of 0, 0.5 and 1, 0.5 came nearest to the uncached clip wherever the skipped calls lay. */
