@@ -36,15 +36,13 @@ export { type JobContext, JobQueue, type JobQueueOptions } from './jobs/job-queu
 export type { Clip } from './media/clip.js';
 export { type FfmpegBinary, findFfmpeg } from './media/ffmpeg.js';
 export type { Frame } from './media/frame.js';
+export type { MediaInfo } from './media/media-info.js';
 export { readSettings } from './media/metadata.js';
-export { type MediaInfo, probe } from './media/probe.js';
-export { type ReadFramesOptions, readFrames } from './media/read-frames.js';
-export {
-  createVideoWriter,
-  type VideoWriter,
-  type VideoWriterOptions,
-  type WrittenVideo,
-} from './media/write-frames.js';
+export type { VideoWriterOptions } from './media/output-target.js';
+export { probe } from './media/probe.js';
+export { readFrames } from './media/read-frames.js';
+export type { ReadFramesOptions } from './media/read-options.js';
+export { createVideoWriter, type VideoWriter, type WrittenVideo } from './media/write-frames.js';
 export { listModels, type ModelListing } from './networks/bundle.js';
 export { type DeviceListing, listDevices } from './networks/device.js';
 export { type LoadOptions, loadModel } from './networks/load-model.js';

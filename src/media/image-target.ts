@@ -5,8 +5,8 @@ import sharp from 'sharp';
 import { expected, InvalidOptionError, OutputError, throwIfCancelled } from '../errors.js';
 import type { Frame } from './frame.js';
 import { xmpPacket } from './metadata.js';
+import type { OutputTarget, VideoWriterOptions } from './output-target.js';
 import { dropTemporary, keepTemporary, reserveTemporary } from './temporary-file.js';
-import type { OutputTarget, VideoWriterOptions } from './write-frames.js';
 
 const counter = /%0?(\d*)d/;
 

@@ -2,27 +2,13 @@
 import { expected, FfmpegError, InvalidOptionError, MediaError } from '../errors.js';
 import { startFfmpeg } from './command.js';
 import { readFailure } from './failures.js';
-import { type Fit, type FitPlan, planFit } from './fit.js';
+import { type FitPlan, planFit } from './fit.js';
 import { checkFrameRate, checkSize, type Frame, maxPixels } from './frame.js';
 import { FrameSink } from './frame-sink.js';
+import type { MediaInfo } from './media-info.js';
 import { detectMediaKind } from './media-kind.js';
-import { type MediaInfo, probe } from './probe.js';
-
-/** How frames are read. */
-export interface ReadFramesOptions {
-  /** Size of the frames. Default: as displayed; with one side given, the other keeps the proportions. */
-  width?: number | undefined;
-  height?: number | undefined;
-  /** How the picture fills a frame of other proportions. Default `cover`. */
-  fit?: Fit | undefined;
-  /** Frames a second, evenly spaced whatever the file's own spacing. Default: the file's average. */
-  frameRate?: number | undefined;
-  /** Where to start. Default 0. */
-  startSeconds?: number | undefined;
-  /** Most frames to read. Default: all. */
-  maxFrames?: number | undefined;
-  signal?: AbortSignal | undefined;
-}
+import { probe } from './probe.js';
+import type { ReadFramesOptions } from './read-options.js';
 
 /**
  * Yields frames as displayed: rotated, with square pixels, transparency over white, sRGB-like 8-bit colour. Frame k is

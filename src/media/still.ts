@@ -5,8 +5,8 @@ import { MediaError, throwIfCancelled } from '../errors.js';
 import { tooLarge } from './failures.js';
 import type { FitPlan } from './fit.js';
 import { type Frame, isWithinLimits, maxPixels } from './frame.js';
-import type { MediaInfo } from './probe.js';
-import type { ReadFramesOptions } from './read-frames.js';
+import type { MediaInfo } from './media-info.js';
+import type { ReadFramesOptions } from './read-options.js';
 import { fitFrame } from './resize.js';
 
 const white = { r: 255, g: 255, b: 255 };

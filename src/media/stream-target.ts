@@ -4,9 +4,9 @@ import { expected, InvalidOptionError, throwIfCancelled } from '../errors.js';
 import { type FfmpegRun, runFfmpeg, startFfmpeg } from './command.js';
 import type { Frame } from './frame.js';
 import { metadataEntries } from './metadata.js';
+import type { OutputTarget, VideoWriterOptions } from './output-target.js';
 import { probeAudioCodec } from './probe.js';
 import { dropTemporary, keepTemporary, reserveTemporary } from './temporary-file.js';
-import type { OutputTarget, VideoWriterOptions } from './write-frames.js';
 
 /** The containers that ffmpeg writes for us. */
 export type StreamFormat = 'mp4' | 'webm' | 'gif';

@@ -4,25 +4,9 @@ import { basename, dirname, extname, resolve } from 'node:path';
 import { CancelledError, expected, InvalidOptionError, OutputError, throwIfCancelled } from '../errors.js';
 import { writeFailure } from './failures.js';
 import { checkFrameRate, checkSize, type Frame } from './frame.js';
-import type { OutputMetadata } from './metadata.js';
+import type { OutputTarget, VideoWriterOptions } from './output-target.js';
 import { checkFrame } from './pixels.js';
 import { createStreamTarget, type StreamFormat } from './stream-target.js';
-
-/** How frames are written. */
-export interface VideoWriterOptions {
-  width: number;
-  height: number;
-  /** Frames a second. */
-  frameRate: number;
-  /** A file whose first sound track is kept, cut to the length of the pictures. Without sound in it, or a format without sound: none. */
-  audioFrom?: string | undefined;
-  /** Where in `audioFrom` the pictures begin. Default 0. */
-  audioStartSeconds?: number | undefined;
-  metadata?: OutputMetadata | undefined;
-  /** Constant rate factor: 0 to 51, lower is better and larger. Default 16 for MP4, 24 for WebM. */
-  crf?: number | undefined;
-  signal?: AbortSignal | undefined;
-}
 
 /** What was written. */
 export interface WrittenVideo {
@@ -39,16 +23,6 @@ export interface VideoWriter {
   finish(): Promise<WrittenVideo>;
   /** Ends ffmpeg and removes what was written. Does nothing after finish(). */
   abort(): Promise<void>;
-}
-
-/** Where a writer's frames go: one kind of file or files. */
-export interface OutputTarget {
-  /** Resolves when the frame's bytes are taken. */
-  write(frame: Frame): Promise<void>;
-  /** Puts the whole output in its place and returns its size in bytes. */
-  complete(numFrames: number): Promise<number>;
-  /** Ends ffmpeg and removes what isn't in its place. May be called at any time, and twice. */
-  discard(): Promise<void>;
 }
 
 const streamFormats: Readonly<Record<string, StreamFormat>> = { '.mp4': 'mp4', '.webm': 'webm', '.gif': 'gif' };

@@ -7,8 +7,10 @@ import { after } from 'node:test';
 import { promisify } from 'node:util';
 import { findFfmpeg } from '../../src/media/ffmpeg.js';
 import type { Frame } from '../../src/media/frame.js';
-import { type ReadFramesOptions, readFrames } from '../../src/media/read-frames.js';
-import { createVideoWriter, type VideoWriterOptions, type WrittenVideo } from '../../src/media/write-frames.js';
+import type { VideoWriterOptions } from '../../src/media/output-target.js';
+import { readFrames } from '../../src/media/read-frames.js';
+import type { ReadFramesOptions } from '../../src/media/read-options.js';
+import { createVideoWriter, type WrittenVideo } from '../../src/media/write-frames.js';
 
 export type Rgb = readonly [number, number, number];
 
