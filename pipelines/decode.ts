@@ -18,7 +18,8 @@ export const decode = definePipeline({
   async run(model, options, context) {
     const { manifest } = model;
     const { latents, info } = await readLatents(options.input, model);
-    const decoded = pixelFrames(manifest, lengthOf(latents, axis.time));
+    const { leadFrames = 0 } = info;
+    const decoded = pixelFrames(manifest, lengthOf(latents, axis.time)) - leadFrames;
     const numFrames = Math.min(decoded, info.numFrames ?? decoded);
     const frameRate = options.frameRate ?? info.frameRate;
 
@@ -33,7 +34,11 @@ export const decode = definePipeline({
       frameRate,
       numFrames,
       latents: pieces,
-      frames: decodeFrames(model, pieces, context, { tileSize: options.tileSize, limit: () => numFrames }),
+      frames: decodeFrames(model, pieces, context, {
+        tileSize: options.tileSize,
+        skip: leadFrames,
+        limit: () => numFrames,
+      }),
       settings: { ...info.settings, frameRate },
       warnings: [],
     };

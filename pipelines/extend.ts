@@ -1,8 +1,8 @@
 // A clip that goes on: its own frames first, then new ones that follow from its last.
 import { z } from 'zod';
 import { requireTask } from '../src/diffusion/conditions.js';
-import { latentFrames, latentShape, pixelFrames } from '../src/diffusion/geometry.js';
-import { startFromFrames } from '../src/diffusion/given-frames.js';
+import { latentFrames, latentShape, leadFrames, pixelFrames } from '../src/diffusion/geometry.js';
+import { embedForPrompts, startFromFrames } from '../src/diffusion/given-frames.js';
 import { frameRateOptions, prompt, samplingOptions, sizeOptions, vaeOptions } from '../src/diffusion/options.js';
 import { decodeFrames } from '../src/diffusion/output.js';
 import { definePipeline } from '../src/diffusion/pipeline.js';
@@ -12,7 +12,7 @@ import { planSource } from '../src/diffusion/source.js';
 import { expected, InvalidOptionError, MediaError } from '../src/errors.js';
 import type { Frame } from '../src/media/frame.js';
 import { readFrames } from '../src/media/read-frames.js';
-import { frameStep, type Manifest } from '../src/networks/manifest.js';
+import { frameStep, type Manifest, readsPictures } from '../src/networks/manifest.js';
 import type { Tensor } from '../src/tensor/tensor.js';
 
 export const extend = definePipeline({
@@ -39,28 +39,36 @@ export const extend = definePipeline({
     const { size, frameRate, audio } = await planSource(manifest, options, context);
     const numFrames = options.numFrames ?? manifest.defaults.numFrames - 1;
     const newLatents = newLatentFrames(manifest, numFrames);
+    const lead = leadFrames(manifest);
+    const wantedTail = lead > 0 ? 1 : pixelFrames(manifest, Math.max(1, manifest.window.overlap));
+    const readSource = () => readFrames(options.input, { ...size, fit: 'cover', frameRate, signal: context.signal });
+    // Where the prompt is read with a picture, the clip is read once more.
+    const [shown] = readsPictures(manifest) ? await readTail() : [];
+    const imageEmbeds = shown === undefined ? undefined : await embedForPrompts(model, shown, context);
     const { sampling, settings, warnings } = await prepareSampling(
       model,
-      { ...options, frameRate },
+      { ...options, frameRate, imageEmbeds },
       [{ text: options.prompt }],
       context,
     );
 
-    const wantedTail = pixelFrames(manifest, Math.max(1, manifest.window.overlap));
-    const readSource = () => readFrames(options.input, { ...size, fit: 'cover', frameRate, signal: context.signal });
+    /** Returns the last frames of the clip, as many as the model goes on from. */
+    async function readTail(): Promise<Frame[]> {
+      const tail: Frame[] = [];
+      for await (const frame of readSource()) pushBounded(tail, frame, wantedTail);
+      return usableTail(tail, manifest, options.input);
+    }
 
     async function* continueFrom(tail: readonly Frame[]): AsyncGenerator<Tensor> {
-      if (tail.length === 0) throw new MediaError(`Expected at least one frame in ${options.input}, got none.`);
-      const usable = usableTail(tail.length, frameStep(manifest));
-      const shape = latentShape(manifest, size, latentFrames(manifest, usable) + newLatents);
-      const start = await startFromFrames(model, { first: tail.slice(tail.length - usable) }, shape, context);
+      // Behind a picture that is no part of it, a clip has one frame more than there are new ones.
+      const added = newLatents + (lead > 0 ? 1 : 0);
+      const shape = latentShape(manifest, size, latentFrames(manifest, tail.length) + added);
+      const start = await startFromFrames(model, { first: tail }, shape, context);
       yield* sampleLatents(sampling, shape, start, context);
     }
 
     async function* latents(): AsyncGenerator<Tensor> {
-      const tail: Frame[] = [];
-      for await (const frame of readSource()) pushBounded(tail, frame, wantedTail);
-      yield* continueFrom(tail);
+      yield* continueFrom(await readTail());
     }
 
     async function* frames(): AsyncGenerator<Frame> {
@@ -70,11 +78,12 @@ export const extend = definePipeline({
         pushBounded(tail, { ...frame, data: frame.data.slice() }, wantedTail);
         yield frame;
       }
-      const skip = usableTail(tail.length, frameStep(manifest));
-      yield* decodeFrames(model, continueFrom(tail), context, {
+      const usable = usableTail(tail, manifest, options.input);
+      yield* decodeFrames(model, continueFrom(usable), context, {
         tileSize: options.tileSize,
         noise: sampling.noise,
-        skip,
+        skip: lead > 0 ? lead : usable.length,
+        limit: () => numFrames,
         total: numFrames,
       });
     }
@@ -86,6 +95,7 @@ export const extend = definePipeline({
       latents: latents(),
       frames: frames(),
       settings: { pipeline: 'extend', prompt: options.prompt, ...size, numFrames, frameRate, ...settings },
+      leadFrames: lead,
       audio,
       warnings,
     };
@@ -106,7 +116,8 @@ function pushBounded<T>(items: T[], item: T, most: number): void {
   if (items.length > most) items.shift();
 }
 
-/** Returns how many of a tail's frames the VAE takes: one more than a multiple of its temporal compression. */
-function usableTail(length: number, step: number): number {
-  return length - ((length - 1) % step);
+/** Returns the last of those frames, as many as the VAE takes: one more than a multiple of its temporal compression. */
+function usableTail(tail: readonly Frame[], manifest: Manifest, input: string): Frame[] {
+  if (tail.length === 0) throw new MediaError(`Expected at least one frame in ${input}, got none.`);
+  return tail.slice((tail.length - 1) % frameStep(manifest));
 }

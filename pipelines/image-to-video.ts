@@ -1,8 +1,8 @@
 // A picture that starts to move; with a last picture, a clip that leads from the one to the other.
 import { z } from 'zod';
 import { requireTask } from '../src/diffusion/conditions.js';
-import { latentFrames, latentShape, sourceSize } from '../src/diffusion/geometry.js';
-import { startFromFrames } from '../src/diffusion/given-frames.js';
+import { latentFrames, latentShape, leadFrames, sourceSize } from '../src/diffusion/geometry.js';
+import { embedForPrompts, startFromFrames } from '../src/diffusion/given-frames.js';
 import {
   frameRateOptions,
   lengthOptions,
@@ -57,7 +57,9 @@ export const imageToVideo = definePipeline({
     const size = sourceSize(manifest, await probe(options.input, { signal: context.signal }), options);
     const numFrames = options.numFrames ?? manifest.defaults.numFrames;
     const frameRate = options.frameRate ?? manifest.defaults.frameRate;
-    const shape = latentShape(manifest, size, latentFrames(manifest, numFrames));
+    const skip = leadFrames(manifest);
+    const latentCount = latentFrames(manifest, numFrames) + skip / manifest.latent.temporalCompression;
+    const shape = latentShape(manifest, size, latentCount);
     const first = await readStill(options.input, size, context);
     const last = options.last === undefined ? undefined : await readStill(options.last, size, context);
     const between = new Map<number, Frame>();
@@ -67,7 +69,7 @@ export const imageToVideo = definePipeline({
     const start = await startFromFrames(model, { first: [first], last, between, strength }, shape, context);
     const { sampling, settings, warnings } = await prepareSampling(
       model,
-      { ...options, frameRate },
+      { ...options, frameRate, imageEmbeds: await embedForPrompts(model, first, context) },
       [{ text: options.prompt }],
       context,
     );
@@ -80,8 +82,10 @@ export const imageToVideo = definePipeline({
       frames: decodeFrames(model, latents, context, {
         tileSize: options.tileSize,
         noise: sampling.noise,
+        skip,
         total: numFrames,
       }),
+      leadFrames: skip,
       settings: {
         pipeline: 'animate',
         prompt: options.prompt,

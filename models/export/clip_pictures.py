@@ -21,31 +21,45 @@ WEIGHT_UNIT = 2.0**22
 def picture_encoder_graph(folder: PipelineFolder, model: CLIPVisionModel | CLIPVisionModelWithProjection, processor: Any) -> Graph:
     """Gives the last but one hidden states. Raises ExportError when the image processor does something else than CLIP's."""
     check_processor(folder, processor)
-    side = processor.crop_size["height"]
-    mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (processor.image_mean, processor.image_std))
 
     class PictureEncoder(type(model)):
         """The hidden states that the denoiser is given."""
 
         def forward(self, pixels: Tensor) -> Tensor:
-            vision = getattr(self, "vision_model", self)
-            levels = resize_and_crop(((pixels + 1) * 127.5).round(), side)
-            states = vision.pre_layrnorm(vision.embeddings((levels * processor.rescale_factor - mean) / deviation))
-            for layer in vision.encoder.layers[:-1]:
-                states = layer(states, None)
-            return states
+            return last_but_one_states(self, processor, pixels)
 
     # A module around it would put a prefix before every parameter's name.
     model.__class__ = PictureEncoder
+    unused = frozenset(name for name, _ in model.named_parameters() if is_skipped(model, name))
+    return Graph(model, {"pixels": (2, 3)}, ("image_embeds",), picture_examples(processor), unused)
+
+
+def last_but_one_states(model: CLIPVisionModel | CLIPVisionModelWithProjection, processor: Any, pixels: Tensor) -> Tensor:
+    """What CLIP's last layer would be given of pictures [B,3,H,W] in [-1,1]."""
+    vision = getattr(model, "vision_model", model)
+    mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (processor.image_mean, processor.image_std))
+    levels = resize_and_crop(((pixels + 1) * 127.5).round(), processor.crop_size["height"])
+    states = vision.pre_layrnorm(vision.embeddings((levels * processor.rescale_factor - mean) / deviation))
+    for layer in vision.encoder.layers[:-1]:
+        states = layer(states, None)
+    return states
+
+
+def is_skipped(model: CLIPVisionModel | CLIPVisionModelWithProjection, name: str) -> bool:
+    """Whether a parameter of the model has no say in those states."""
+    skipped = ("post_layernorm.", f"encoder.layers.{model.config.num_hidden_layers - 1}.", "visual_projection.")
+    return name.removeprefix("vision_model.").startswith(skipped)
+
+
+def picture_examples(processor: Any) -> tuple[tuple[Tensor], ...]:
+    """Pictures wider, higher and as large as what CLIP looks at."""
+    side = processor.crop_size["height"]
 
     def example(batch: int, height: int, width: int) -> tuple[Tensor]:
         generator = torch.Generator().manual_seed(height)
         return (torch.randint(0, 256, (batch, 3, height, width), generator=generator) / 127.5 - 1,)
 
-    skipped = ("post_layernorm.", f"encoder.layers.{model.config.num_hidden_layers - 1}.", "visual_projection.")
-    unused = frozenset(name for name, _ in model.named_parameters() if name.removeprefix("vision_model.").startswith(skipped))
-    sizes = (example(2, 2 * side + 6, 3 * side), example(1, 3 * side, side // 2 + 3), example(1, side, side))
-    return Graph(model, {"pixels": (2, 3)}, ("image_embeds",), sizes, unused)
+    return example(2, 2 * side + 6, 3 * side), example(1, 3 * side, side // 2 + 3), example(1, side, side)
 
 
 def check_processor(folder: PipelineFolder, processor: Any) -> None:

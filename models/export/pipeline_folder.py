@@ -40,6 +40,14 @@ class PipelineFolder:
                 f"{', '.join(missing)}. Get the whole pipeline again."
             )
 
+    def config(self, component: str) -> dict[str, Any]:
+        """What config.json says of a component. Raises ExportError."""
+        place = self.path / component / "config.json"
+        try:
+            return json.loads(place.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as cause:
+            raise ExportError(f"Expected {place} to be JSON, but: {cause}. Get the whole pipeline again.") from cause
+
     def load(self, component: str, kind: type | tuple[type, ...]) -> Any:
         """The component in float32, ready to run; `kind` is its class or a base of it, or several of which one must be."""
         library, name = self.index[component]

@@ -76,6 +76,11 @@ export function pixelFrames(manifest: Manifest, latent: number): number {
   return (latent - 1) * manifest.latent.temporalCompression + 1;
 }
 
+/** Returns how many frames are decoded in front of a clip that starts from a picture, which are no part of it. */
+export function leadFrames({ latent, graphs }: Manifest): number {
+  return graphs.denoiser.knownPlace === 'before' ? latent.temporalCompression : 0;
+}
+
 /** Returns the pixel frame [1, n] that each latent frame of a clip starts at, after those of frames that lie in front of it. */
 export function frameStarts({ latent }: Manifest, count: number, lead: readonly number[] = []): Tensor {
   const starts = Array.from({ length: count - lead.length }, (_, frame) =>

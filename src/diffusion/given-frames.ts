@@ -1,12 +1,14 @@
 // Frames that a clip is given, at its start and at its end, as what the model takes them for.
 import type { Frame } from '../media/frame.js';
 import { framesToPixels } from '../media/pixels.js';
+import { type Manifest, readsPictures } from '../networks/manifest.js';
 import type { Model, Posterior } from '../networks/model.js';
+import { combine } from '../tensor/math.js';
 import type { TorchRandom } from '../tensor/random.js';
-import { axis, concat, filled, type Tensor } from '../tensor/tensor.js';
+import { axis, concat, filled, lengthOf, slice, type Tensor } from '../tensor/tensor.js';
 import { type Known, keepFrames, tell } from './conditions.js';
 import { pixelFrames } from './geometry.js';
-import { drawLatents } from './posterior.js';
+import { drawLatents, sourceNoise } from './posterior.js';
 import type { RunContext } from './progress.js';
 import type { Begin } from './start.js';
 import { encodeFrames, encodeSettled } from './stills.js';
@@ -31,8 +33,8 @@ export async function startFromFrames(
   shape: readonly number[],
   context: RunContext,
 ): Promise<Begin> {
-  const { denoiser, imageEncoder } = model.manifest.graphs;
-  const imageEmbeds = imageEncoder === undefined ? undefined : await embedFrames(model, given, context);
+  const { denoiser } = model.manifest.graphs;
+  const imageEmbeds = denoiser.inputs.includes('image_embeds') ? await embedFrames(model, given, context) : undefined;
   if (denoiser.conditionFrom === 'pixels') {
     const lastAt = pixelFrames(model.manifest, shape[axis.time] as number) - 1;
     const pictureAt = (at: number) =>
@@ -48,9 +50,24 @@ export async function startFromFrames(
   const draw = await encodeGiven(model, given, shape, context);
   return (random) => {
     const known = draw(random);
-    if (denoiser.knownFrames !== 'told') return { known, imageEmbeds };
-    return { told: tell(model.manifest, known.latents, known.mask), imageEmbeds };
+    const noise = sharedNoise(model.manifest, known.latents, random);
+    if (denoiser.knownFrames !== 'told') return { known, imageEmbeds, noise };
+    return { told: tell(model.manifest, known.latents, known.mask), imageEmbeds, noise };
   };
+}
+
+/** Returns what prompts are read with of the picture that a clip starts from, where the model reads them so. */
+export async function embedForPrompts(model: Model, picture: Frame, context: RunContext): Promise<Tensor | undefined> {
+  return readsPictures(model.manifest) ? embedFrames(model, { first: [picture] }, context) : undefined;
+}
+
+/** Returns noise of which the first known latent frame has its share, where the model starts from such. */
+function sharedNoise(manifest: Manifest, known: Tensor, random: TorchRandom): Tensor | undefined {
+  const { knownShare } = manifest.graphs.denoiser;
+  if (knownShare === undefined) return undefined;
+  const first = slice(known, axis.time, 0, 1);
+  const everywhere = concat(new Array<Tensor>(lengthOf(known, axis.time)).fill(first), axis.time);
+  return combine(1 - knownShare, sourceNoise(manifest, known.shape, random), knownShare, everywhere);
 }
 
 /** Returns what the image encoder makes of the first picture and, where it is given, of the last. */

@@ -14,6 +14,8 @@ export interface LatentsInfo {
   readonly frameRate: number;
   /** Frames that count; the last latent frame may stand for more. */
   readonly numFrames: number | undefined;
+  /** Frames in front of those, which are left out. Default 0. */
+  readonly leadFrames?: number | undefined;
   /** Settings of the run that made the latents. */
   readonly settings: Readonly<Record<string, unknown>>;
 }
@@ -84,6 +86,7 @@ export class LatentsWriter {
 const infoSchema = z.object({
   frameRate: z.number().positive().max(1000),
   numFrames: z.int().min(1).optional(),
+  leadFrames: z.int().min(0).optional(),
   settings: z.record(z.string(), z.unknown()),
 });
 

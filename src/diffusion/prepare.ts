@@ -4,7 +4,7 @@ import { InvalidOptionError } from '../errors.js';
 import type { Manifest } from '../networks/manifest.js';
 import type { Model, PromptEmbeds } from '../networks/model.js';
 import { createScheduler, withScheduler } from '../schedulers/create-scheduler.js';
-import { axis, createTensor, slice } from '../tensor/tensor.js';
+import { axis, concat, createTensor, slice, type Tensor } from '../tensor/tensor.js';
 import type { SamplingOptions } from './options.js';
 import type { RunContext } from './progress.js';
 import { RunNoise } from './run-noise.js';
@@ -18,10 +18,18 @@ export interface Prepared {
   readonly warnings: readonly string[];
 }
 
+/** What a pipeline adds to the options of sampling. */
+export interface RunOptions {
+  readonly strength?: number | undefined;
+  readonly frameRate: number;
+  /** [1, N, D]: the picture that prompts are read with, where the model reads them so; the negative prompt is read with none. */
+  readonly imageEmbeds?: Tensor | undefined;
+}
+
 /** Returns what a run needs, from its options. Several prompts are given their weights along time by the caller. */
 export async function prepareSampling(
   model: Model,
-  options: SamplingOptions & { strength?: number | undefined; frameRate: number },
+  options: SamplingOptions & RunOptions,
   prompts: readonly { readonly text: string }[],
   context: RunContext,
 ): Promise<Prepared> {
@@ -40,7 +48,12 @@ export async function prepareSampling(
       ? createScheduler(model.schedulerConfig)
       : withScheduler(model.schedulerConfig, options.scheduler);
   const texts = [...prompts.map((prompt) => prompt.text), negativePrompt];
-  const encode = () => model.encodePrompts(texts, { signal: context.signal, priority: context.priority });
+  const { imageEmbeds: picture } = options;
+  const imageEmbeds =
+    picture === undefined
+      ? undefined
+      : concat([...prompts.map(() => picture), createTensor(picture.shape)], axis.batch);
+  const encode = () => model.encodePrompts(texts, { signal: context.signal, priority: context.priority, imageEmbeds });
   const embeds = await (context.clock === undefined ? encode() : context.clock.time('prompt', encode));
   context.onProgress?.({ stage: 'prompt', done: texts.length, total: texts.length });
   const timed: TimedPrompt[] = prompts.map((_, index) => ({ prompt: rowOf(embeds, index) }));

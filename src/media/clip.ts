@@ -14,6 +14,8 @@ export interface Clip {
   readonly frames: AsyncIterable<Frame>;
   /** The latents [1, C, n, h, w] behind the frames, in pieces, for who wants them alone: a clip is read as frames or as latents. */
   readonly latents: AsyncIterable<Tensor>;
+  /** Frames decoded from the latents in front of the clip, which are no part of it. Default 0. */
+  readonly leadFrames?: number | undefined;
   /** What was asked for: pipeline, model, prompt, seed and every option, as it goes into the file. */
   readonly settings: Readonly<Record<string, unknown>>;
   /** File whose sound goes with the clip, if any, and where in it the clip starts. */

@@ -23,6 +23,7 @@ import type {
   Model,
   Posterior,
   PromptEmbeds,
+  PromptOptions,
   VaeOptions,
 } from './model.js';
 import { NetworkPool } from './network-pool.js';
@@ -105,10 +106,10 @@ class BundleModel implements Model {
     await this.#networks.release(changed);
   }
 
-  async encodePrompts(prompts: readonly string[], options: CallOptions = {}): Promise<PromptEmbeds> {
+  async encodePrompts(prompts: readonly string[], options: PromptOptions = {}): Promise<PromptEmbeds> {
     this.#assertOpen();
     const kept = this.#embeds;
-    const known = kept.get(prompts);
+    const known = kept.get(prompts, options.imageEmbeds);
     if (known !== undefined) return known;
     // Brackets that make no sense are told before a network is opened for nothing.
     for (const prompt of prompts) parsePrompt(prompt);
@@ -125,7 +126,7 @@ class BundleModel implements Model {
               poolPrompts(network, await this.#openTokenizer('textEncoder2'), textEncoder2, prompts, options),
             ),
           };
-    kept.set(prompts, embeds);
+    kept.set(prompts, embeds, options.imageEmbeds);
     return embeds;
   }
 

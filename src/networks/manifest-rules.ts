@@ -1,7 +1,7 @@
 // What the fields of a manifest have to say to each other.
 import { posix } from 'node:path';
 import { bundleFiles, graphNames, graphPath, tokenizerFile, tokenizerFolders } from './bundle-layout.js';
-import { frameStep, type Manifest } from './manifest.js';
+import { frameStep, type Manifest, readsPictures } from './manifest.js';
 
 /** Returns the first field that contradicts another and how, or undefined when all agree. */
 export function manifestProblem(manifest: Manifest): string | undefined {
@@ -10,7 +10,8 @@ export function manifestProblem(manifest: Manifest): string | undefined {
 
 function rules(manifest: Manifest): readonly (readonly [problem: string, isKept: boolean])[] {
   const { latent, defaults, window, graphs, files } = manifest;
-  const { inputs, conditionMask, conditionFrom, knownFrames, knownNoise, controls } = graphs.denoiser;
+  const { inputs, conditionMask, conditionFrom, knownFrames, knownPlace, knownShare, knownNoise, controls } =
+    graphs.denoiser;
   const listed = new Set(files.map(({ path }) => path));
   const halves = [graphs.vaeEncoder, graphs.vaeDecoder];
   const graphPaths = [
@@ -91,8 +92,8 @@ function rules(manifest: Manifest): readonly (readonly [problem: string, isKept:
       graphs.textEncoder2 === undefined || inputs.includes('pooled_embeds'),
     ],
     [
-      'graphs.denoiser.inputs: expected image_embeds exactly when there is graphs.imageEncoder',
-      inputs.includes('image_embeds') === (graphs.imageEncoder !== undefined),
+      'graphs.imageEncoder: expected it exactly when image_embeds are an input of graphs.denoiser or graphs.textEncoder',
+      (inputs.includes('image_embeds') || readsPictures(manifest)) === (graphs.imageEncoder !== undefined),
     ],
     [
       'graphs.denoiser.inputs: expected condition_latents and condition_mask together, or condition_mask alone with knownFrames "held"',
@@ -102,6 +103,15 @@ function rules(manifest: Manifest): readonly (readonly [problem: string, isKept:
     [
       'graphs.denoiser.knownNoise: expected knownFrames "held" beside it',
       knownNoise === undefined || knownFrames === 'held',
+    ],
+    [
+      'graphs.denoiser.knownPlace: expected knownFrames "told" and condition_latents beside it',
+      knownPlace === undefined ||
+        (knownFrames === 'told' && conditionFrom !== 'pixels' && inputs.includes('condition_latents')),
+    ],
+    [
+      'graphs.denoiser.knownShare: expected condition_latents of known frames alone beside it',
+      knownShare === undefined || (conditionFrom !== 'pixels' && inputs.includes('condition_latents')),
     ],
   ];
 }

@@ -141,6 +141,8 @@ export const manifestSchema = z.object({
   graphs: z.object({
     textEncoder: textEncoderSchema.extend({
       otherNames: otherNamesSchema,
+      /** What the graph is given beyond tokens: `image_embeds` of the picture that a prompt is read with, zeros for none. */
+      inputs: z.array(z.literal('image_embeds')).optional(),
       /** What stands for a negative prompt that nobody asked for. Default: the embeddings of `defaults.negativePrompt`. */
       unaskedNegative: z.literal('zeros').optional(),
     }),
@@ -163,6 +165,10 @@ export const manifestSchema = z.object({
        * later frames lie beside the clip.
        */
       knownFrames: z.enum(['kept', 'told', 'held']).optional(),
+      /** 'before': the picture that a clip starts from is a latent frame in front of it, made with it and left out once decoded. */
+      knownPlace: z.literal('before').optional(),
+      /** The share that the first known latent frame has in the noise that every frame starts from. Default 0. */
+      knownShare: z.number().min(0).lt(1).optional(),
       /** Noise that the denoiser is shown on what is held exactly, as a share, times the square of the noise level. Default 0. */
       knownNoise: z.number().min(0).optional(),
       otherNames: otherNamesSchema,
@@ -218,6 +224,11 @@ export type Manifest = Omit<z.infer<typeof manifestSchema>, 'files'> & { readonl
 /** Returns what a clip has one frame more than a multiple of. */
 export function frameStep({ latent }: Manifest): number {
   return latent.frameStep ?? latent.temporalCompression;
+}
+
+/** Returns whether prompts are read with a picture. */
+export function readsPictures({ graphs }: Pick<Manifest, 'graphs'>): boolean {
+  return graphs.textEncoder.inputs?.includes('image_embeds') === true;
 }
 
 /** Timesteps of a whole noise schedule, in every family. */

@@ -31,6 +31,13 @@ export interface CallOptions {
   priority?: number | undefined;
 }
 
+/** What prompts are read with. */
+export interface PromptOptions extends CallOptions {
+  /** [B, N, D]: what `encodeImages` gives of the picture that each prompt is read with, zeros for none; given exactly where the
+   * model reads prompts so. */
+  imageEmbeds?: Tensor | undefined;
+}
+
 /** What one denoiser call is given. Batch B of latents, prompt and conditions agree, or are 1 and repeated. */
 export interface DenoiserCall {
   /** [B, C, t, h, w], as the scheduler scaled it. */
@@ -124,7 +131,7 @@ export interface Model {
    */
   setLoras(loras: readonly LoraChoice[], options?: LoraOptions): Promise<void>;
   /** Returns embeddings of the prompts, padded to one length. */
-  encodePrompts(prompts: readonly string[], options?: CallOptions): Promise<PromptEmbeds>;
+  encodePrompts(prompts: readonly string[], options?: PromptOptions): Promise<PromptEmbeds>;
   /** Returns what the denoiser is given of pictures [B, 3, H, W] in [-1, 1]: [1, B·N, D], the pictures' tokens in a row. */
   encodeImages(pixels: Tensor, options?: CallOptions): Promise<Tensor>;
   /** Yields the latents [1, C, n, h, w] of a clip whose pixels [1, 3, m, H, W] come in pieces of any length. */

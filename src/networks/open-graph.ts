@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { BundleError } from '../errors.js';
 import { type Bundle, verifyFiles } from './bundle.js';
 import { type GraphName, graphFiles, graphPath } from './bundle-layout.js';
-import { conditionMaskLength, type Manifest, type StreamingGraph } from './manifest.js';
+import { conditionMaskLength, type Manifest, readsPictures, type StreamingGraph } from './manifest.js';
 import { openSession, type SessionOptions } from './open-session.js';
 import { translateOptimum } from './optimum-graphs.js';
 import { joinTextEncoders } from './optimum-text.js';
@@ -87,8 +87,12 @@ function signature(manifest: Manifest, graph: GraphName): Signature {
     const pooled = wanted('pooled_embeds', [any, any]);
     if (graph === 'textEncoder2') return { inputs: ids, outputs: [pooled] };
     const givesPooled = graphs.denoiser.inputs.includes('pooled_embeds') && graphs.textEncoder2 === undefined;
+    const pictures = readsPictures(manifest) ? [wanted('image_embeds', [any, any, any])] : [];
     const mask = { ...wanted('prompt_mask', [any, any]), isOptional: true };
-    return { inputs: ids, outputs: [wanted('prompt_embeds', [any, any, any]), mask, ...(givesPooled ? [pooled] : [])] };
+    return {
+      inputs: [...ids, ...pictures],
+      outputs: [wanted('prompt_embeds', [any, any, any]), mask, ...(givesPooled ? [pooled] : [])],
+    };
   }
   if (graph === 'imageEncoder') {
     return {

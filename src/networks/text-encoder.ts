@@ -1,31 +1,35 @@
 // Prompts in, embeddings out.
 import { expected, InvalidOptionError, NetworkError } from '../errors.js';
-import { createTensor, sameShape, type Tensor } from '../tensor/tensor.js';
-import type { TextEncoderGraph } from './manifest.js';
-import type { CallOptions, PromptEmbeds } from './model.js';
+import { axis, createTensor, lengthOf, sameShape, type Tensor } from '../tensor/tensor.js';
+import type { Manifest, TextEncoderGraph } from './manifest.js';
+import type { CallOptions, PromptEmbeds, PromptOptions } from './model.js';
 import type { NetworkSession, NetworkTensor } from './session.js';
 import type { PromptTokenizer, TokenizedPrompt } from './tokenizer.js';
 
 /**
  * Returns the prompts' embeddings, padded to the longest of them or to the length that the manifest asks for. A token of weight w
  * becomes empty + w * (token - empty), with the embedding of the empty prompt at its place; pooled embeddings are not weighted.
+ * Throws InvalidOptionError for pictures that the graph doesn't take, and for none where it does.
  */
 export async function embedPrompts(
   session: NetworkSession,
   tokenizer: PromptTokenizer,
-  graph: TextEncoderGraph,
+  graph: Manifest['graphs']['textEncoder'],
   prompts: readonly string[],
-  options: CallOptions,
+  { imageEmbeds, ...options }: PromptOptions,
 ): Promise<PromptEmbeds> {
   if (prompts.length === 0) throw new InvalidOptionError(expected('prompts', 'at least one', 0));
+  assertPictures(graph, imageEmbeds, prompts.length);
   const tokenized = prompts.map((prompt) => ({ prompt, ...tokenizer.tokenize(prompt) }));
   const length = paddedLength(graph, tokenized);
   const encode = (texts: readonly TokenizedPrompt[]) =>
-    runEncoder(session, tokenizer, graph.path, texts, length, options);
+    runEncoder(session, tokenizer, graph.path, texts, length, imageEmbeds, options);
   const { embeds, pooled, mask } = await encode(tokenized);
   if (tokenized.some(({ weights }) => weights.some((weight) => weight !== 1))) {
     // In a call of its own, so that prompts without brackets come out as ever.
-    const empty = await encode([tokenizer.tokenize('')]);
+    const empty = await encode(
+      (imageEmbeds === undefined ? [''] : prompts.map(() => '')).map((text) => tokenizer.tokenize(text)),
+    );
     applyWeights(embeds, empty.embeds, tokenized);
   }
   return {
@@ -80,9 +84,14 @@ async function runEncoder(
   path: string,
   tokenized: readonly TokenizedPrompt[],
   length: number,
+  imageEmbeds: Tensor | undefined,
   options: CallOptions,
 ): Promise<{ embeds: Tensor; pooled: Tensor | undefined; mask: Tensor }> {
   const { feeds, mask } = feedsOf(tokenizer, tokenized, length);
+  // A copy, as what a network is fed is given away.
+  if (imageEmbeds !== undefined) {
+    feeds.image_embeds = { type: 'float32', data: imageEmbeds.data.slice(), shape: imageEmbeds.shape };
+  }
   const results = await session.run(feeds, { ...options, transfer: true });
   const { prompt_embeds: embeds, prompt_mask: ownMask, pooled_embeds: pooled } = results;
   const count = tokenized.length;
@@ -118,15 +127,36 @@ function assertPooled(pooled: NetworkTensor | undefined, path: string, count: nu
   throw new NetworkError(expected(`pooled_embeds of ${path}`, `[${count}, width]`, [...(pooled?.shape ?? [])]));
 }
 
+function assertPictures(
+  { inputs, path }: Manifest['graphs']['textEncoder'],
+  pictures: Tensor | undefined,
+  count: number,
+): void {
+  const isTaken = inputs?.includes('image_embeds') === true;
+  if (isTaken !== (pictures !== undefined)) {
+    const rule = isTaken
+      ? 'given, as this model reads prompts with a picture'
+      : 'left out, as this model reads prompts alone';
+    throw new InvalidOptionError(expected('image embeds', rule, isTaken ? 'none' : 'some'));
+  }
+  if (pictures !== undefined && (pictures.shape.length !== 3 || lengthOf(pictures, axis.batch) !== count)) {
+    throw new InvalidOptionError(
+      expected(`image embeds for ${path}`, `[${count}, tokens, width]`, [...pictures.shape]),
+    );
+  }
+}
+
 /** Moves tokens away from the empty prompt, or towards it, in place (compel's rule for weights above 1, ComfyUI's for all). */
 function applyWeights(embeds: Tensor, empty: Tensor, tokenized: readonly TokenizedPrompt[]): void {
   const [, length = 0, width = 0] = embeds.shape;
   for (const [row, { weights }] of tokenized.entries()) {
+    // One for all prompts, or one for each, read with its picture.
+    const emptyRow = lengthOf(empty, axis.batch) === 1 ? 0 : row;
     for (const [token, weight] of weights.entries()) {
       if (weight === 1) continue;
       for (let i = 0; i < width; i++) {
         const at = (row * length + token) * width + i;
-        const base = empty.data[token * width + i] as number;
+        const base = empty.data[(emptyRow * length + token) * width + i] as number;
         embeds.data[at] = base + weight * ((embeds.data[at] as number) - base);
       }
     }

@@ -121,12 +121,20 @@ test('a manifest that is no manifest names the field', async () => {
     ['graphs.denoiser.inputs', (inputs: string[]) => [...inputs, 'prompt_mask'], /inputs: expected each input once/],
     ['graphs.denoiser.inputs', () => ['condition_mask'], /condition_latents and condition_mask together/],
     ['graphs.denoiser.knownFrames', () => 'held', /condition_mask alone with knownFrames "held"/],
+    ['graphs.denoiser.knownPlace', () => 'before', /knownPlace: expected knownFrames "told" and condition_latents/],
+    ['graphs.textEncoder.inputs', () => ['image_embeds'], /imageEncoder: expected it exactly when image_embeds/],
     ['graphs.denoiser.knownNoise', () => 0.1, /knownNoise: expected knownFrames "held"/],
   ];
   for (const [path, edit, part] of cases) {
     await rejects(readBundle(await withManifest([path, edit])), part, /reelspace\.json/);
   }
   const listed = (files: { path: string }[]) => [...files, { ...files[0], path: 'tokenizer_2/tokenizer.json' }];
+  const pixels: Change = ['graphs.denoiser.conditionFrom', () => 'pixels'];
+  const told: Change = ['graphs.denoiser.knownFrames', () => 'told'];
+  await rejects(
+    readBundle(await withManifest(pixels, told, ['graphs.denoiser.knownShare', () => 0.1])),
+    /knownShare: expected condition_latents of known frames alone/,
+  );
   await rejects(
     readBundle(await withManifest(['graphs.textEncoder2', secondEncoder], ['files', listed])),
     /at graphs\.textEncoder2: expected pooled_embeds among graphs\.denoiser\.inputs/,

@@ -16,6 +16,7 @@ EXPORTERS: dict[str, Callable[[PipelineFolder, BundleWriter], dict[str, Any]]] =
     "CogVideoXImageToVideoPipeline": cogvideox.export_image_to_video,
     "CogVideoXPipeline": cogvideox.export_text_to_video,
     "CogVideoXVideoToVideoPipeline": cogvideox.export_text_to_video,
+    "HunyuanVideoImageToVideoPipeline": hunyuan_video.export_image_to_video,
     "HunyuanVideoPipeline": hunyuan_video.export_text_to_video,
     "LTXConditionPipeline": ltx.export_conditioned,
     "LTXImageToVideoPipeline": ltx.export_text_to_video,

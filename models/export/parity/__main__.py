@@ -23,6 +23,7 @@ from . import (
     cogvideox,
     cogvideox_variants,
     hunyuan_video,
+    hunyuan_video_picture,
     latent_consistency,
     lora,
     ltx,
@@ -44,6 +45,7 @@ FAMILIES = {
     "tiny-cogvideox": cogvideox,
     **cogvideox_variants.FAMILIES,
     "tiny-hunyuan-video": hunyuan_video,
+    **hunyuan_video_picture.FAMILIES,
     "tiny-lcm": latent_consistency,
     "tiny-ltx": ltx,
     "tiny-ltx-condition": ltx_condition,
@@ -57,7 +59,7 @@ FAMILIES = {
     "tiny-wan-vace": wan_vace,
 }
 # Made only when asked for, or elsewhere than in the tests' folder: others hold what they do.
-ON_DEMAND = ("tiny-cogvideox-1.5", "tiny-ltx-0.9.5", "tiny-wan-two")
+ON_DEMAND = ("tiny-cogvideox-1.5", *hunyuan_video_picture.FAMILIES, "tiny-ltx-0.9.5", "tiny-wan-two")
 # The VAE of one, as one graph a half that runs through a clip, and the frames that it takes at a time.
 LOOPED = ("tiny-wan-i2v", "tiny-wan-loop")
 LOOP_FRAMES = {"vae_encoder": 4, "vae_decoder": 1}

@@ -1,4 +1,4 @@
-"""HunyuanVideo pipelines at toy widths."""
+"""HunyuanVideo's pipeline from text at toy widths, and what it has in common with those from pictures."""
 
 from __future__ import annotations
 
