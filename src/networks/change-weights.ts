@@ -10,8 +10,9 @@ import {
   graphFields,
   modelFields,
   nodeFields,
-  readTransposed,
+  readLayouts,
   tensorFields,
+  type WeightLayout,
 } from './onnx-file.js';
 import { ProtoFile, type Range } from './proto-file.js';
 import { bytesField, numberField, sizeOfParts } from './proto-writer.js';
@@ -44,11 +45,11 @@ export function changeWeights(path: string, changes: readonly WeightChange[]): U
   const file = new ProtoFile(path);
   try {
     const wanted = new Map(changes.map((change) => [change.weight, change]));
-    const transposed = readTransposed(file);
+    const layouts = readLayouts(file);
     const parts: Uint8Array[] = [];
     for (const { field, bytes, range } of file.fields(file.whole)) {
       const isGraph = field === modelFields.graph && bytes !== undefined;
-      if (isGraph) parts.push(...bytesField(field, changedGraph(file, basename(path), bytes, wanted, transposed)));
+      if (isGraph) parts.push(...bytesField(field, changedGraph(file, basename(path), bytes, wanted, layouts)));
       else parts.push(file.bytes(range));
     }
     for (const name of wanted.keys()) throw new BundleError(`${path} holds no weight named ${name}.`);
@@ -70,7 +71,7 @@ function changedGraph(
   fileName: string,
   graph: Range,
   wanted: Map<string, WeightChange>,
-  transposed: ReadonlySet<string>,
+  layouts: ReadonlyMap<string, WeightLayout>,
 ): Uint8Array[] {
   // New nodes come before those that use what they give, as ONNX wants it.
   const added: Uint8Array[] = [];
@@ -93,7 +94,7 @@ function changedGraph(
           'Export the model with --dtype fp32, fp16 or bf16.',
       );
     }
-    added.push(...sum(change, file.numbers(part.bytes, tensorFields.dims), type, transposed.has(name)));
+    added.push(...sum(change, file.numbers(part.bytes, tensorFields.dims), type, layouts.get(name) === 'transposed'));
   }
   return [...added, ...kept];
 }

@@ -44,6 +44,7 @@ export function inspectBundle({ path: folder, manifest }: Bundle): GraphSize[] {
 
 const floatBytes = 4;
 const bytesInMemory: Readonly<Record<number, number>> = {
+  [dataTypes.int4]: 0.5,
   [dataTypes.int8]: 1,
   [dataTypes.uint8]: 1,
   [dataTypes.int64]: 8,

@@ -53,7 +53,7 @@ const otherNamesSchema = z.record(moduleName, z.union([moduleName, z.array(modul
 const textEncoderSchema = z.object({ path: relativePath, maxTokens: positiveInt, padding: z.enum(['longest', 'max']) });
 
 /** What matrices may be stored as. */
-export const weightTypes = ['fp16', 'bf16', 'int8'] as const;
+export const weightTypes = ['fp16', 'bf16', 'int8', 'int4'] as const;
 
 /** What a denoiser graph may be given, beyond `latents` and `timestep`. */
 export const denoiserInputs = [

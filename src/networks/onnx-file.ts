@@ -27,16 +27,21 @@ export const attributeFields = { name: 1, integer: 3, type: 20 } as const;
 export const tensorFields = { dims: 1, dataType: 2, name: 8, rawData: 9, externalData: 13, dataLocation: 14 } as const;
 export const entryFields = { key: 1, value: 2 } as const;
 /** Numbers of TensorProto.DataType. */
-export const dataTypes = { float32: 1, uint8: 2, int8: 3, int64: 7, float16: 10, bfloat16: 16 } as const;
-/** What metadata say of a matrix whose columns come first. */
-const transposedMark = 'transposed';
+export const dataTypes = { float32: 1, uint8: 2, int8: 3, int64: 7, float16: 10, bfloat16: 16, int4: 22 } as const;
+/**
+ * What metadata say of a matrix that isn't stored as PyTorch has it: its columns come first, or it is packed, two numbers a byte,
+ * as [rows, blocks, bytes of a block].
+ */
+const layoutMarks = ['transposed', 'int4'] as const;
+/** How a matrix is stored. */
+export type WeightLayout = (typeof layoutMarks)[number];
 const valueInfoFields = { name: 1 } as const;
 
 /** Returns the outline of an ONNX file. Throws BundleError when it is no such file. Blocks for some milliseconds. */
 export function readGraphOutline(path: string): GraphOutline {
   const file = new ProtoFile(path);
   try {
-    const transposed = readTransposed(file);
+    const layouts = readLayouts(file);
     const weights: Weight[] = [];
     const nodes: { name: string; opType: string }[] = [];
     const outputNames: string[] = [];
@@ -51,11 +56,8 @@ export function readGraphOutline(path: string): GraphOutline {
         } else if (part.field === graphFields.initializer) {
           const name = file.text(part.bytes, tensorFields.name);
           const stored = file.numbers(part.bytes, tensorFields.dims);
-          weights.push({
-            name,
-            shape: transposed.has(name) ? stored.toReversed() : stored,
-            dataType: file.numbers(part.bytes, tensorFields.dataType).at(-1) ?? 0,
-          });
+          const dataType = file.numbers(part.bytes, tensorFields.dataType).at(-1) ?? 0;
+          weights.push(asInPyTorch({ name, shape: stored, dataType }, layouts.get(name)));
         } else if (part.field === graphFields.output) {
           outputNames.push(file.text(part.bytes, valueInfoFields.name));
         }
@@ -68,16 +70,26 @@ export function readGraphOutline(path: string): GraphOutline {
   }
 }
 
-/** Returns the names of the matrices that the file stores as [columns, rows]: those that its metadata call so. */
-export function readTransposed(file: ProtoFile): Set<string> {
-  const names = new Set<string>();
+function asInPyTorch(weight: Weight, layout: WeightLayout | undefined): Weight {
+  const { shape } = weight;
+  if (layout === 'transposed') return { ...weight, shape: shape.toReversed() };
+  if (layout === undefined) return weight;
+  const [rows = 0, blocks = 0, bytes = 0] = shape;
+  return { ...weight, shape: [rows, 2 * blocks * bytes], dataType: dataTypes.int4 };
+}
+
+/** Returns the matrices by name that the file stores otherwise than PyTorch has them: what its metadata say of each. */
+export function readLayouts(file: ProtoFile): Map<string, WeightLayout> {
+  const layouts = new Map<string, WeightLayout>();
   for (const entry of file.messages(file.whole, modelFields.metadata)) {
     // Others write long texts there.
     const [value] = file.messages(entry, entryFields.value);
-    const isMark = value !== undefined && value.end - value.start === transposedMark.length;
-    if (isMark && file.text(entry, entryFields.value) === transposedMark) names.add(file.text(entry, entryFields.key));
+    const mark = layoutMarks.find(({ length }) => value !== undefined && value.end - value.start === length);
+    if (mark !== undefined && file.text(entry, entryFields.value) === mark) {
+      layouts.set(file.text(entry, entryFields.key), mark);
+    }
   }
-  return names;
+  return layouts;
 }
 
 /** Returns how many numbers the weights hold together. */

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { BundleError } from '../../src/errors.js';
+import { changeWeights } from '../../src/networks/change-weights.js';
 import { countParameters, dataTypes, readGraphOutline } from '../../src/networks/onnx-file.js';
 import { probeModel } from '../../src/networks/probe-model.js';
 import { fixture } from './fixtures.js';
@@ -25,6 +26,28 @@ test('the outline of a graph tells its weights, nodes and outputs', () => {
   });
   assert.equal(countParameters(outline), 3);
   assert.equal(countParameters({ ...outline, weights: [{ name: 'w', shape: [4, 3, 2], dataType: 1 }] }), 24);
+});
+
+test('a matrix that is packed has its own shape, and its numbers count', () => {
+  const outline = readGraphOutline(fixture('packed.onnx'));
+  assert.deepEqual(outline.weights, [
+    { name: 'w', shape: [4, 32], dataType: dataTypes.int4 },
+    { name: 'scales', shape: [4, 1], dataType: dataTypes.float32 },
+  ]);
+  assert.equal(countParameters(outline), 4 * 32 + 4);
+});
+
+test('nothing can be added to weights that are no floats', () => {
+  const values = new Float32Array(1);
+  for (const [name, weight] of [
+    ['packed.onnx', 'w'],
+    ['affine.onnx', 'step'],
+  ] as const) {
+    assert.throws(
+      () => changeWeights(fixture(name), [{ weight, terms: [{ values }] }]),
+      /weight \w+ of \w+\.onnx is not stored as floats.*Export the model with --dtype fp32, fp16 or bf16/,
+    );
+  }
 });
 
 test('the probe of devices is the graph that the script makes', async () => {

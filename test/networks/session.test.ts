@@ -39,6 +39,15 @@ test('a run returns every output with its type and shape', async () => {
   });
 });
 
+test('weights of four bits are multiplied with', async () => {
+  const packed = await open('packed.onnx');
+  const x = Array.from({ length: 32 }, (_, index) => index - 3);
+  const { y } = await packed.run({ x: floats([1, 32], x) });
+  await packed.release();
+  const sum = (32 * 31) / 2 - 3 * 32;
+  assert.deepEqual(y, floats([1, 4], [sum, sum, sum, sum]));
+});
+
 test('an empty batch and other lengths of a dynamic axis run', async () => {
   const result = await affine.run({ x: floats([0, 3], []), i: ints([1], [4]) });
   assert.deepEqual(result, { y: floats([0, 3], []), j: ints([1], [5]) });

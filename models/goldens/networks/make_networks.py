@@ -14,6 +14,7 @@ from onnx.helper import (
     make_opsetid,
     make_tensor,
     make_tensor_value_info,
+    set_model_props,
 )
 
 FIXTURES = Path(__file__).resolve().parents[3] / "test" / "fixtures" / "networks"
@@ -28,9 +29,11 @@ def constant(name, values, kind=FLOAT, shape=None):
     return make_tensor(name, kind, [len(values)] if shape is None else shape, values)
 
 
-def write(name, nodes, inputs, outputs, weights=()):
+def write(name, nodes, inputs, outputs, weights=(), marks=()):
     graph = make_graph(nodes, name, inputs, outputs, list(weights))
-    model = make_model(graph, opset_imports=[make_opsetid("", 20)], ir_version=10)
+    opsets = [make_opsetid("", 20), *(make_opsetid(domain, 1) for domain in sorted({node.domain for node in nodes} - {""}))]
+    model = make_model(graph, opset_imports=opsets, ir_version=10)
+    set_model_props(model, dict(marks))
     checker.check_model(model, full_check=True)
     save(model, FIXTURES / f"{name}.onnx")
 
@@ -146,6 +149,18 @@ def large():
     )
 
 
+def packed():
+    """y = the sum of x, four times: weights of 1 in 4 bits, two a byte, where 8 is zero."""
+    write(
+        "packed",
+        [make_node("MatMulNBits", ["x", "w", "scales"], ["y"], domain="com.microsoft", K=32, N=4, bits=4, block_size=32)],
+        [value("x", ["n", 32])],
+        [value("y", ["n", 4])],
+        [constant("w", [0x99] * 64, TensorProto.UINT8, [4, 1, 16]), constant("scales", [1.0] * 4, shape=[4, 1])],
+        [("w", "int4")],
+    )
+
+
 def probe():
     """The graph that a device is tried and timed with: x = softmax(x x), a few times over."""
     nodes, last = [], "x"
@@ -162,5 +177,5 @@ def probe():
 
 if __name__ == "__main__":
     FIXTURES.mkdir(parents=True, exist_ok=True)
-    for make in (affine, slow, causal, sine, half, reshape, large, probe):
+    for make in (affine, slow, causal, sine, half, reshape, large, packed, probe):
         make()
