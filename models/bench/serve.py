@@ -4,7 +4,8 @@
     {"call": "run", "network": "vae_encoder", "bfloat16": false, "output": "latents.f32"}
 
 Tensors are files of little-endian float32. The answer to `run` says how many seconds the network took, without reading
-its inputs or writing its output; without `output`, nothing is written. An answer with `error` says what went wrong.
+its inputs or writing its output, and how many of the processor's; without `output`, nothing is written. An answer with `error` says what
+went wrong.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from torch import Tensor
 from reel_tiny.weights import load_denoiser, load_vae
 
 Network = Callable[[], Tensor]
+# Given the bundle, a network's name and its inputs.
+Prepare = Callable[[Path, str, dict[str, Tensor]], Network]
 
 
 def read_tensor(path: str, shape: list[int]) -> Tensor:
@@ -51,34 +54,34 @@ def prepare(bundle: Path, network: str, inputs: dict[str, Tensor]) -> Network:
     return lambda: vae.decode(inputs["latents"])
 
 
-def answer(request: dict, bundle: Path, networks: dict[str, Network]) -> dict:
+def answer(request: dict, bundle: Path, networks: dict[str, Network], prepare: Prepare) -> dict:
     if request["call"] == "prepare":
         inputs = {name: read_tensor(**tensor) for name, tensor in request["inputs"].items()}
         networks[request["network"]] = prepare(bundle, request["network"], inputs)
         return {}
     run = networks[request["network"]]
     with torch.autocast("cpu", torch.bfloat16, enabled=request["bfloat16"]):
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         result = run()
-        seconds = time.perf_counter() - start
+        seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
     if "output" in request:
         result.float().contiguous().numpy().astype("<f4", copy=False).tofile(request["output"])
-    return {"seconds": seconds}
+    return {"seconds": seconds, "cpuSeconds": cpu}
 
 
 @torch.inference_mode()
-def main() -> None:
+def serve(prepare: Prepare) -> None:
     bundle, threads = Path(sys.argv[1]), int(sys.argv[2])
     torch.set_num_threads(threads)
     networks: dict[str, Network] = {}
     print(json.dumps({"torch": torch.__version__}), flush=True)
     for line in sys.stdin:
         try:
-            reply = answer(json.loads(line), bundle, networks)
+            reply = answer(json.loads(line), bundle, networks, prepare)
         except Exception as error:  # noqa: BLE001 (whatever it is, the other side reports it)
             reply = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(reply), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    serve(prepare)

@@ -32,6 +32,7 @@ class BundleWriter:
         self.dtype = dtype
         # Where the bundle is to run: one of DEVICES.
         self.device = device
+        self.opset = CPU_OPSET if device == "cpu" else OPSET
         # By the graph's path: what its matrices are stored as, and the largest difference from PyTorch in float32.
         self.held: dict[str, tuple[str, Difference]] = {}
 
@@ -39,7 +40,7 @@ class BundleWriter:
         """Writes a graph and prints how far it is from PyTorch. Raises ExportError when that is too far."""
         # Pictures show every rounding of the VAE, which is small beside the others.
         dtype = "fp32" if path.startswith("vae_") else self.dtype
-        write_graph(graph, self.folder / path, dtype, CPU_OPSET if self.device == "cpu" else OPSET)
+        write_graph(graph, self.folder / path, dtype, self.opset)
         self.hold(path, graph, dtype)
 
     def add_loop(self, path: str, first: Graph, following: Graph, whole: Graph, frames: int) -> None:

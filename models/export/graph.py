@@ -17,7 +17,8 @@ import torch
 from onnxscript import optimizer
 from torch import Tensor, nn
 
-from .layout import transpose_matrices
+from .attention import join_heads
+from .layout import flatten_kernels, transpose_matrices
 from .precision import store_weights
 
 # Runs on every execution provider.
@@ -65,6 +66,7 @@ def write_graph(graph: Graph, path: Path, dtype: str = "fp32", opset: int = OPSE
     if missing:
         raise RuntimeError(f"Expected every parameter to keep its name in {path}, got none for {sorted(missing)}.")
     transpose_matrices(model, parameter_names(graph.module))
+    flatten_kernels(model, parameter_names(graph.module))
     store_weights(model, parameter_names(graph.module), dtype)
     forget_types(model)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +113,7 @@ def trace(graph: Graph, opset: int) -> onnx_ir.Model:
             model, onnx_shape_inference=True, input_size_limit=8192, output_size_limit=262144, should_fold=should_fold
         )
         passes.RemoveUnusedNodesPass()(model)
+    join_heads(model)
     for clean in (
         passes.IdentityEliminationPass(),
         passes.CommonSubexpressionEliminationPass(),

@@ -1,6 +1,5 @@
-"""Stores the matrices of linear layers the way they are multiplied with: [columns, rows], where PyTorch has [rows, columns].
-
-onnxruntime then has nothing to turn round when it opens the graph, which would leave every matrix in memory twice.
+"""Stores weights the way they are used, so that onnxruntime has nothing to change when it opens the graph, which would leave them in memory
+twice: the matrices of linear layers as [columns, rows], where PyTorch has [rows, columns], and kernels over time flat where they are used so.
 """
 
 from __future__ import annotations
@@ -25,6 +24,24 @@ def transpose_matrices(model: ir.Model, named: set[str]) -> None:
                 ir.convenience.replace_all_uses_with(transpose.outputs[0], value)
                 model.graph.remove(transpose, safe=True)
             model.metadata_props[value.name] = TRANSPOSED
+
+
+def flatten_kernels(model: ir.Model, named: set[str]) -> None:
+    """Gives kernels over time [O, C, t, h, w] the shape that all of their uses want; their numbers stay in order."""
+    for value in list(model.graph.initializers.values()):
+        reshapes = [user for user, _ in value.uses()]
+        if value.name not in named or len(value.shape) != 5 or any(node.op_type != "Reshape" for node in reshapes):
+            continue
+        wanted = [ir.convenience.get_const_tensor(node.inputs[1]) for node in reshapes]
+        shapes = {None if shape is None else tuple(shape.numpy().tolist()) for shape in wanted}
+        if len(shapes) != 1 or None in shapes:
+            continue
+        array = value.const_value.numpy().reshape(*shapes)
+        value.const_value = ir.tensor(array, name=value.name)
+        value.shape = ir.Shape(array.shape)
+        for reshape in reshapes:
+            ir.convenience.replace_all_uses_with(reshape.outputs[0], value)
+            model.graph.remove(reshape, safe=True)
 
 
 def is_linear(value: ir.Value) -> bool:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -12,9 +13,9 @@ from torch import Tensor, nn
 from export.__main__ import Choices, choose_defaults, export_pipeline, main
 from export.bundle import BundleWriter, license_of
 from export.errors import ExportError
-from export.graph import Difference, Graph, compare, write_graph
+from export.graph import CPU_OPSET, OPSET, Difference, Graph, compare, write_graph
 from export.pipeline_folder import read_pipeline_folder
-from export.precision import LARGEST_DIFFERENCE
+from export.precision import BLOCK, LARGEST_DIFFERENCE, pack
 from onnx import TensorProto
 
 torch.set_num_threads(1)
@@ -202,7 +203,7 @@ class Looked(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)
-        self.table, self.blocks = nn.Embedding(9, 16), nn.ModuleList([nn.Linear(16, 24)])
+        self.table, self.blocks = nn.Embedding(9, 64), nn.ModuleList([nn.Linear(64, 24)])
         self.project, self.convolve = nn.Linear(24, 24), nn.Conv1d(24, 4, 1)
         for parameter in self.parameters():
             parameter.data = torch.randn(parameter.shape, generator=generator)
@@ -223,7 +224,7 @@ def looked_graph() -> Graph:
 @pytest.mark.parametrize(
     ("dtype", "matrix", "table"),
     [("fp16", TensorProto.FLOAT16, TensorProto.FLOAT16), ("bf16", TensorProto.BFLOAT16, TensorProto.BFLOAT16),
-     ("int8", TensorProto.INT8, TensorProto.FLOAT16)],
+     ("int8", TensorProto.INT8, TensorProto.FLOAT16), ("int4", TensorProto.UINT8, TensorProto.FLOAT16)],
 )  # fmt: skip
 def test_weights_in_fewer_bits_keep_names_and_stay_close(tmp_path: Path, dtype: str, matrix: int, table: int) -> None:
     path = tmp_path / "model.onnx"
@@ -239,15 +240,64 @@ def test_weights_in_fewer_bits_keep_names_and_stay_close(tmp_path: Path, dtype: 
     assert all(one.data_type != table or one.name in kept for one in written.graph.initializer)
     assert {value.type.tensor_type.elem_type for value in written.graph.output} == {TensorProto.FLOAT}
     kinds = [node.op_type for node in written.graph.node]
-    assert (kinds.count("MatMulInteger"), kinds.count("MatMul")) == ((1, 1) if dtype == "int8" else (0, 2))
+    assert [kinds.count(kind) for kind in ("MatMulInteger", "MatMulNBits", "MatMul")] == {"int8": [1, 0, 1], "int4": [0, 1, 1]}.get(dtype, [0, 0, 2])
     # A matrix that is multiplied with lies as that wants it.
-    assert {entry.key: entry.value for entry in written.metadata_props} == {"blocks.0.weight": "transposed", "project.weight": "transposed"}
-    assert next(list(one.dims) for one in written.graph.initializer if one.name == "blocks.0.weight") == [16, 24]
+    layout, shape = ("int4", [24, 2, 16]) if dtype == "int4" else ("transposed", [64, 24])
+    assert {entry.key: entry.value for entry in written.metadata_props} == {"blocks.0.weight": layout, "project.weight": "transposed"}
+    assert next(list(one.dims) for one in written.graph.initializer if one.name == "blocks.0.weight") == shape
     assert "Transpose" not in {node.op_type for node in written.graph.node if "blocks.0.weight" in node.input}
     # A table is looked up as it is stored.
     assert next(node for node in written.graph.node if node.op_type == "Gather").input[0] == "table.weight"
     difference = compare(graph, path).relative
     assert 1e-5 < difference < LARGEST_DIFFERENCE[dtype]
+
+
+def test_four_bits_hold_each_block_from_its_farthest_number_on() -> None:
+    weight = np.random.default_rng(0).standard_normal((5, 3 * BLOCK)).astype(np.float32)
+    weight[1, BLOCK : 2 * BLOCK] = 0
+    weight[2] = np.abs(weight[2])
+    packed, scale = pack(weight)
+    assert packed.shape == (5, 3, BLOCK // 2) and scale.shape == (5, 3)
+    steps = np.stack([packed & 15, packed >> 4], -1).reshape(5, 3, BLOCK).astype(np.float32) - 8
+    blocks = weight.reshape(5, 3, BLOCK)
+    farthest = np.abs(blocks).max(-1, keepdims=True)
+    error = np.abs(steps * scale[..., None] - blocks)
+    # Half a step; on the other side of zero, where there are 7 of 8, as much as a whole one.
+    assert (error <= farthest / 8 + 1e-6).all() and (error[2] <= farthest[2] / 16 + 1e-6).all()
+    assert (error[np.abs(blocks) == farthest] < 1e-6).all() and (error[1, 1] == 0).all()
+
+
+class Attentive(nn.Module):
+    """Attention as most families have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_q, self.to_k, self.to_v = (nn.Linear(16, 16) for _ in range(3))
+
+    def forward(self, latents: Tensor, prompt_embeds: Tensor) -> Tensor:
+        given = ((self.to_q, latents), (self.to_k, prompt_embeds), (self.to_v, prompt_embeds))
+        q, k, v = (to(x).unflatten(2, (4, -1)).transpose(1, 2) for to, x in given)
+        return nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+def test_attention_takes_what_linear_layers_give(tmp_path: Path) -> None:
+    def example(batch: int, tokens: int, words: int) -> tuple[Tensor, ...]:
+        generator = torch.Generator().manual_seed(tokens)
+        return torch.randn(batch, tokens, 16, generator=generator), torch.randn(batch, words, 16, generator=generator)
+
+    torch.manual_seed(0)
+    module = Attentive().eval().requires_grad_(False)
+    graph = Graph(module, {"latents": (1,), "prompt_embeds": (1,)}, ("prediction",), (example(2, 5, 3), example(1, 9, 1)))
+    for opset in (OPSET, CPU_OPSET):
+        path = tmp_path / f"{opset}.onnx"
+        write_graph(graph, path, opset=opset)
+        assert compare(graph, path).relative < 1e-6
+        nodes = [node for node in onnx.load(path).graph.node if node.op_type in ("Attention", "Transpose")]
+        heads = [{one.name: one.i for one in node.attribute} for node in nodes if node.op_type == "Attention"]
+        if opset == CPU_OPSET:
+            assert len(nodes) == 1 and (heads[0]["q_num_heads"], heads[0]["kv_num_heads"]) == (4, 4)
+        else:
+            assert heads == [] and len(nodes) >= 4
 
 
 def test_what_strays_too_far_in_fewer_bits_is_refused(tmp_path: Path) -> None:

@@ -7,15 +7,10 @@ import { readFrames } from '../../src/media/read-frames.js';
 import { createVideoWriter } from '../../src/media/write-frames.js';
 import { testClip } from '../media/make-media.js';
 import { childrenOf, commandLine, cpuSeconds, hasProc, needsProc } from './process-tree.js';
-import { type Benchmark, type Comparison, inTurns, type Setting } from './result.js';
+import { type Benchmark, type Comparison, type Cost, inTurns, type Setting } from './result.js';
 
 const [width, height, frameRate, seconds] = [640, 360, 30, 10];
 const numFrames = frameRate * seconds;
-
-interface Cost {
-  readonly wall: number;
-  readonly cpu: number;
-}
 
 export const frames: Benchmark = {
   name: 'frames',

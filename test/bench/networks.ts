@@ -97,7 +97,7 @@ async function compare(
 }
 
 /** Returns the root mean square of the difference as a share of that of the second tensor. */
-function relativeDifference(a: Tensor, b: Tensor): number {
+export function relativeDifference(a: Tensor, b: Tensor): number {
   let differences = 0;
   let squares = 0;
   for (const [index, value] of b.data.entries()) {

@@ -46,11 +46,12 @@ export function toTable(outcomes: readonly Outcome[]): string {
 
 function cellsOf(row: Comparison): string[] {
   const ratio = ratioOf(row);
+  const told = (values: readonly number[]) => (values.length === 0 ? '-' : describe(spreadOf(values), row.unit));
   return [
     row.name,
-    describe(spreadOf(row.ours), row.unit),
+    told(row.ours),
     row.against,
-    row.theirs.length === 0 ? '-' : describe(spreadOf(row.theirs), row.unit),
+    told(row.theirs),
     ratio === undefined ? '-' : describe(ratio, 'times'),
   ];
 }

@@ -36,6 +36,7 @@ test('a table has a line for each row, its note and each failure', () => {
     { name: 'decode', rows: [{ ...row, note: 'whole clips' }] },
     { name: 'memory', rows: [], error: 'no model' },
     { name: 'start', rows: [{ ...row, name: 'start', ours: [0.0123], theirs: [] }] },
+    { name: 'wan', rows: [{ ...row, name: 'wan', ours: [], theirs: [], note: 'no Python' }] },
   ];
   assert.equal(
     toTable(outcomes),
@@ -46,6 +47,8 @@ test('a table has a line for each row, its note and each failure', () => {
       'memory  failed',
       '    no model',
       'start   12.3 ms                    PyTorch  -                          -',
+      'wan     -                          PyTorch  -                          -',
+      '    no Python',
     ].join('\n'),
   );
 });

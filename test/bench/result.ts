@@ -7,6 +7,7 @@ export interface Comparison {
   /** What ours is held against. */
   readonly against: string;
   readonly unit: 'seconds' | 'bytes';
+  /** None when it can't be measured here. */
   readonly ours: readonly number[];
   /** As many as ours when measured in the same rounds; none when there is nothing to hold it against here. */
   readonly theirs: readonly number[];
@@ -77,6 +78,21 @@ export async function inTurns<T>(repeats: number, ways: readonly (() => Promise<
     for (const [index, way] of order) results[index]?.push(await way());
   }
   return results;
+}
+
+/** What a piece of work took, in seconds. */
+export interface Cost {
+  readonly wall: number;
+  /** Of the processor, on all its cores. */
+  readonly cpu: number;
+}
+
+/** Returns what the work took in this process, whatever else went on in it. */
+export async function costOf(work: () => Promise<unknown>): Promise<Cost> {
+  const before = process.cpuUsage();
+  const wall = await secondsOf(work);
+  const { user, system } = process.cpuUsage(before);
+  return { wall, cpu: (user + system) / 1e6 };
 }
 
 /** Returns how many seconds the work took. */

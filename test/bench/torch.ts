@@ -7,18 +7,23 @@ import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { createTensor, type Tensor } from '../../src/tensor/tensor.js';
+import type { Cost } from './result.js';
 
 const modelsFolder = fileURLToPath(new URL('../../../models/', import.meta.url));
 
 const replySchema = z.object({
   torch: z.string().optional(),
   seconds: z.number().optional(),
+  cpuSeconds: z.number().optional(),
   error: z.string().optional(),
 });
 type Reply = z.infer<typeof replySchema>;
 
-/** The networks that models/bench/serve.py knows. */
-export type TorchNetwork = 'vae_encoder' | 'vae_decoder' | 'denoise_step';
+/** The networks that models/bench/serve.py knows, and models/bench/wan.py. */
+export type TorchNetwork = 'vae_encoder' | 'vae_decoder' | 'denoise_step' | 'denoiser';
+
+/** What serves them, of models/bench. */
+type Server = 'serve' | 'wan';
 
 /** A Python process that holds a bundle's weights. It answers one call at a time. */
 export class TorchProcess {
@@ -30,9 +35,9 @@ export class TorchProcess {
   /** Version of PyTorch. */
   version = '';
 
-  private constructor(python: string, bundle: string, threads: number, folder: string) {
+  private constructor(python: string, server: Server, bundle: string, threads: number, folder: string) {
     this.#folder = folder;
-    this.#child = spawn(python, ['-m', 'bench.serve', bundle, String(threads)], { cwd: modelsFolder });
+    this.#child = spawn(python, ['-m', `bench.${server}`, bundle, String(threads)], { cwd: modelsFolder });
     this.#child.on('error', (error) => {
       this.#stderr = error.message;
     });
@@ -48,16 +53,21 @@ export class TorchProcess {
    * Returns PyTorch at work in REELSPACE_PYTHON or `python3`; its files are written to `folder`. Without PyTorch returns
    * why there is none, and throws when REELSPACE_PYTHON promised it.
    */
-  static async start(bundle: string, threads: number, folder: string): Promise<TorchProcess | string> {
+  static async start(
+    bundle: string,
+    threads: number,
+    folder: string,
+    server: Server = 'serve',
+  ): Promise<TorchProcess | string> {
     const named = process.env.REELSPACE_PYTHON;
     const python = named ?? 'python3';
-    const torch = new TorchProcess(python, bundle, threads, folder);
+    const torch = new TorchProcess(python, server, bundle, threads, folder);
     try {
       torch.version = (await torch.#answer()).torch ?? '';
       return torch;
     } catch (error) {
       await torch.close();
-      const why = `${python} has no PyTorch for it (${(error as Error).message}). Set REELSPACE_PYTHON to one that has models/requirements.txt.`;
+      const why = `${python} has no PyTorch for it (${(error as Error).message}). Set REELSPACE_PYTHON to one that has models/${server === 'wan' ? 'export/' : ''}requirements.txt.`;
       if (named !== undefined) throw new Error(why);
       return why;
     }
@@ -84,9 +94,16 @@ export class TorchProcess {
 
   /** Runs a network once and returns the seconds that it took. */
   async seconds(network: TorchNetwork, bfloat16: boolean): Promise<number> {
-    const { seconds } = await this.#call({ call: 'run', network, bfloat16 });
-    if (seconds === undefined) throw new Error(`PyTorch did not say how long ${network} took.`);
-    return seconds;
+    return (await this.cost(network, bfloat16)).wall;
+  }
+
+  /** Runs a network once and returns what it took. */
+  async cost(network: TorchNetwork, bfloat16: boolean): Promise<Cost> {
+    const { seconds, cpuSeconds } = await this.#call({ call: 'run', network, bfloat16 });
+    if (seconds === undefined || cpuSeconds === undefined) {
+      throw new Error(`PyTorch did not say how long ${network} took.`);
+    }
+    return { wall: seconds, cpu: cpuSeconds };
   }
 
   /** Ends the process. */

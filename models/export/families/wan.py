@@ -16,10 +16,11 @@ from transformers import CLIPImageProcessor, CLIPVisionModel, CLIPVisionModelWit
 from ..bundle import BundleWriter
 from ..clip_pictures import picture_encoder_graph
 from ..errors import ExportError
-from ..graph import Graph
+from ..graph import CPU_OPSET, Graph
 from ..pipeline_folder import PipelineFolder
 from ..tokenizer import add_tokenizer
-from .wan_denoiser import OTHER_NAMES, TEXT_TOKENS, controlled_denoiser, kept_frames_denoiser, picture_denoiser, text_denoiser
+from .wan_attention import TEXT_TOKENS, Attend
+from .wan_denoiser import OTHER_NAMES, controlled_denoiser, kept_frames_denoiser, picture_denoiser, text_denoiser
 from .wan_vae import add_vae_half
 
 COMPONENTS = ("tokenizer", "text_encoder", "transformer", "vae", "scheduler")
@@ -37,7 +38,7 @@ def export_text_to_video(folder: PipelineFolder, bundle: BundleWriter) -> dict[s
     described = add_shared(folder, bundle)
     denoisers = {}
     for component, graph in parts:
-        transformer = load_transformer(folder, component)
+        transformer = load_transformer(folder, component, bundle.opset)
         channels = described["latent"]["channels"]
         if transformer.config.in_channels != channels or transformer.config.image_dim is not None:
             raise ExportError(f"Expected {component} of {folder.path} to take latents of {channels} channels and text alone.")
@@ -57,7 +58,7 @@ def export_image_to_video(folder: PipelineFolder, bundle: BundleWriter) -> dict[
     picture_tokens = add_picture_encoder(folder, bundle) if folder.has("image_encoder") else None
     denoisers = {}
     for component, graph in parts:
-        transformer = load_transformer(folder, component)
+        transformer = load_transformer(folder, component, bundle.opset)
         config = transformer.config
         if config.in_channels != 2 * latent["channels"] + latent["temporalCompression"]:
             raise ExportError(f"Expected {component} of {folder.path} to take latents, a mask and a condition.")
@@ -85,7 +86,7 @@ def export_pictures_in_latents(folder: PipelineFolder, bundle: BundleWriter) -> 
     if folder.has("transformer_2"):
         raise ExportError(f"Expected {folder.path} to have one transformer, as it expands timesteps, got two.")
     described = add_shared(folder, bundle)
-    bundle.add_graph("transformer/model.onnx", kept_frames_denoiser(load_transformer(folder, "transformer")))
+    bundle.add_graph("transformer/model.onnx", kept_frames_denoiser(load_transformer(folder, "transformer", bundle.opset)))
     denoiser = {"path": "transformer/model.onnx", "inputs": ["prompt_embeds", *CONDITION], "conditionMask": ["keep"]}
     return finish(folder, described, {"denoiser": denoiser}, "clips from a prompt or a picture", ["text", "first-frame"])
 
@@ -98,7 +99,7 @@ def export_controlled(folder: PipelineFolder, bundle: BundleWriter) -> dict[str,
     pixels = latent["spatialCompression"] ** 2
     denoisers = {}
     for component, graph in parts:
-        transformer = load_transformer(folder, component, WanVACETransformer3DModel)
+        transformer = load_transformer(folder, component, bundle.opset, WanVACETransformer3DModel)
         if transformer.config.vace_in_channels != 2 * latent["channels"] + pixels:
             raise ExportError(f"Expected {component} of {folder.path} to take two clips and a mask of {pixels} channels as its control.")
         bundle.add_graph(f"{component}/model.onnx", controlled_denoiser(transformer, latent["spatialCompression"]))
@@ -141,10 +142,11 @@ def experts(folder: PipelineFolder) -> list[tuple[str, str]]:
     return [("transformer", "denoiser"), ("transformer_2", "denoiser2")]
 
 
-def load_transformer(folder: PipelineFolder, component: str, kind: type = WanTransformer3DModel) -> Any:
+def load_transformer(folder: PipelineFolder, component: str, opset: int, kind: type = WanTransformer3DModel) -> Any:
     transformer = folder.load(component, kind)
     if list(transformer.config.patch_size) != [1, PATCH, PATCH]:
         raise ExportError(f"Expected {component} of {folder.path} to take patches of 1x2x2, got {transformer.config.patch_size}.")
+    transformer.set_attn_processor(Attend(has_rotary=opset >= CPU_OPSET))
     return transformer
 
 

@@ -10,9 +10,7 @@ from diffusers import WanTransformer3DModel, WanVACETransformer3DModel
 from torch import Tensor
 
 from ..graph import Graph
-
-# The attention over pictures takes the last so many tokens for the text (WanAttnProcessor).
-TEXT_TOKENS = 512
+from .wan_attention import TEXT_TOKENS
 
 # How the model's authors call the modules, and how diffusers does (scripts/convert_wan_to_diffusers.py); LoRA files use either.
 OTHER_NAMES = {
