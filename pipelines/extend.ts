@@ -105,7 +105,7 @@ export const extend = definePipeline({
 function newLatentFrames(manifest: Manifest, numFrames: number): number {
   const step = frameStep(manifest);
   if (numFrames % step === 0) return numFrames / manifest.latent.temporalCompression;
-  const below = Math.floor(numFrames / step) * step;
+  const below = Math.max(1, Math.floor(numFrames / step)) * step;
   throw new InvalidOptionError(
     expected('frames', `a multiple of ${step}`, numFrames, `The nearest are ${below} and ${below + step}.`),
   );

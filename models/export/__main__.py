@@ -1,23 +1,29 @@
-"""Exports a pipeline folder of diffusers as a bundle.
+"""Exports a pipeline of diffusers, a folder or one on a hub of models, as a bundle.
 
     python -m export --pipeline FOLDER --out BUNDLE
+    python -m export --pipeline ORG/NAME[@REVISION] --out BUNDLE
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .bundle import DEVICES, BundleWriter, add_shared_files, license_of
 from .errors import ExportError
-from .families import EXPORTERS
-from .pipeline_folder import read_pipeline_folder
+from .hub import fetch_pipeline, repository_of
+from .pipeline_folder import PipelineFolder, read_pipeline_folder
 from .precision import DTYPES
+from .versions import check_installed, check_saved
+
+if TYPE_CHECKING:
+    from .families import Exporter
 
 
 @dataclass(frozen=True)
@@ -43,10 +49,7 @@ def export_pipeline(pipeline: Path, out: Path, choices: Choices) -> None:
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", name):
         raise ExportError(f"Expected the name of the bundle to be letters, digits, dots and dashes, got {out.name!r}.")
     folder = read_pipeline_folder(pipeline)
-    export = EXPORTERS.get(folder.class_name)
-    if export is None:
-        known = ", ".join(sorted(EXPORTERS))
-        raise ExportError(f"Expected a pipeline of one of the classes {known}, got {folder.class_name} in {pipeline}.")
+    export = exporter_of(folder)
     license = choices.license or license_of(folder)
     if license is None:
         raise ExportError(f"Expected the model card of {pipeline} to name a licence. Name it with --license.")
@@ -66,19 +69,42 @@ def export_pipeline(pipeline: Path, out: Path, choices: Choices) -> None:
         bundle.folder.rename(out)
 
 
+def exporter_of(folder: PipelineFolder) -> Exporter:
+    """What exports a pipeline of that class. Raises ExportError, which lists the known ones and names the nearest."""
+    check_installed()
+    # Not before: an older diffusers lacks classes that families are made of.
+    from .families import EXPORTERS
+
+    export = EXPORTERS.get(folder.class_name)
+    if export is None:
+        nearest = difflib.get_close_matches(folder.class_name, EXPORTERS, n=1)
+        raise ExportError(
+            f"Expected a pipeline of one of the classes {', '.join(sorted(EXPORTERS))}, got {folder.class_name} in {folder.path}."
+            + "".join(f" The nearest is {one}." for one in nearest)
+        )
+    check_saved(folder)
+    return export
+
+
 def choose_defaults(described: dict[str, Any], choices: Choices) -> None:
     """Puts the chosen size and length into what the manifest says. Raises ExportError for what the model can't make."""
     latent, defaults = described["latent"], described["defaults"]
     multiple, stride = latent["sizeMultiple"], latent.get("frameStep", latent["temporalCompression"])
     if choices.size is not None:
         if any(side < multiple or side % multiple for side in choices.size):
-            raise ExportError(f"Expected --size to be multiples of {multiple}, got {choices.size[0]}x{choices.size[1]}.")
+            width, height = (max(1, round(side / multiple)) * multiple for side in choices.size)
+            raise ExportError(
+                f"Expected --size to be multiples of {multiple}, got {choices.size[0]}x{choices.size[1]}. The nearest is {width}x{height}."
+            )
         if latent.get("fixedSize") and choices.size != (defaults["width"], defaults["height"]):
             raise ExportError(f"Expected no --size, as this model makes {defaults['width']}x{defaults['height']} alone.")
         defaults["width"], defaults["height"] = choices.size
     if choices.frames is not None:
         if choices.frames < 1 or (choices.frames - 1) % stride:
-            raise ExportError(f"Expected --frames to be 1 more than a multiple of {stride}, got {choices.frames}.")
+            below = max(0, (choices.frames - 1) // stride) * stride + 1
+            raise ExportError(
+                f"Expected --frames to be 1 more than a multiple of {stride}, got {choices.frames}. The nearest are {below} and {below + stride}."
+            )
         defaults["numFrames"] = choices.frames
 
 
@@ -89,9 +115,20 @@ def size_of(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def locate(pipeline: str) -> tuple[Path, str | None]:
+    """The folder of a pipeline, and where it is from if that is a hub of models. Raises ExportError."""
+    repository = None if Path(pipeline).is_dir() else repository_of(pipeline)
+    if repository is None:
+        return Path(pipeline), None
+    folder = fetch_pipeline(repository, lambda index: exporter_of(read_pipeline_folder(index)))
+    return folder, f"{repository.name}@{folder.name}"
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pipeline", type=Path, required=True, help="folder with a model_index.json")
+    parser.add_argument(
+        "--pipeline", required=True, help="folder with a model_index.json, or a model on the Hugging Face Hub: org/name or org/name@revision"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write; its last part names the model")
     parser.add_argument("--license", help="licence of the weights (default: the one that the model card names)")
     parser.add_argument("--source", help="where the weights come from (default: what model_index.json says)")
@@ -103,9 +140,10 @@ def main(arguments: list[str] | None = None) -> int:
         help="cpu: operators that are faster there; cuda: a causal VAE takes a whole clip a call, so that its states stay on the device",
     )
     options = parser.parse_args(arguments)
-    choices = Choices(options.license, options.source, options.dtype, options.size, options.frames, options.device)
     try:
-        export_pipeline(options.pipeline, options.out, choices)
+        pipeline, source = locate(options.pipeline)
+        choices = Choices(options.license, options.source or source, options.dtype, options.size, options.frames, options.device)
+        export_pipeline(pipeline, options.out, choices)
     except ExportError as error:
         print(error, file=sys.stderr)
         return 1

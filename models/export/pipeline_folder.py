@@ -10,6 +10,7 @@ from typing import Any
 import diffusers
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from .errors import ExportError
 
@@ -55,18 +56,34 @@ class PipelineFolder:
         if loaded_class is None or not issubclass(loaded_class, kind):
             kinds = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
             raise ExportError(f"Expected {component} of {self.path} to be a {kinds}, got {library}.{name}.")
-        try:
-            loaded = loaded_class.from_pretrained(self.path / component, torch_dtype=torch.float32)
-        except (OSError, ValueError, RuntimeError) as cause:
-            raise ExportError(f"Expected {self.path / component} to load as a {name}, but: {cause}") from cause
-        return loaded.eval().requires_grad_(False) if isinstance(loaded, torch.nn.Module) else loaded
+        place = self.path / component
+        network, info = read(place, loaded_class, torch_dtype=torch.float32, output_loading_info=True)
+        # Both libraries fill what is missing with random numbers, and go on. Buffers they compute.
+        missing = sorted(set(info["missing_keys"]) & {key for key, _ in network.named_parameters(remove_duplicate=False)})
+        if missing:
+            raise ExportError(
+                f"Expected {place} to have all weights of a {name}, but it lacks {len(missing)}, {missing[0]} among them. "
+                "Get the whole pipeline again."
+            )
+        return network.eval().requires_grad_(False)
+
+
+def read(place: Path, kind: Any, **options: Any) -> Any:
+    """What the class makes of a component's folder. Raises ExportError."""
+    try:
+        return kind.from_pretrained(place, **options)
+    except (OSError, ValueError, RuntimeError, AttributeError, ImportError, SafetensorError) as cause:
+        raise ExportError(f"Expected {place} to load as a {kind.__name__}, but: {cause} Get the whole pipeline again.") from cause
 
 
 def read_pipeline_folder(path: Path) -> PipelineFolder:
     """Raises ExportError when the folder holds no pipeline of diffusers."""
     index_path = path / INDEX
     if not index_path.is_file():
-        raise ExportError(f"Expected {path} to be a pipeline folder of diffusers, with a {INDEX}, but it has none.")
+        raise ExportError(
+            f"Expected {path} to be a pipeline folder of diffusers, with a {INDEX}, but it has none. Get the whole pipeline, or name one on "
+            "the Hugging Face Hub: org/name."
+        )
     try:
         index = json.loads(index_path.read_text())
     except ValueError as cause:

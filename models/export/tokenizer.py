@@ -11,6 +11,9 @@ from .bundle import BundleWriter
 from .errors import ExportError
 from .pipeline_folder import PipelineFolder
 
+# transformers makes a tokenizer without a vocabulary of some classes, which may have a mark for a word's beginning.
+FEWEST_PIECES = 2
+
 
 def add_tokenizer(
     bundle: BundleWriter, folder: PipelineFolder, component: str = "tokenizer", collapse_spaces: bool = False, is_bare: bool = False
@@ -23,6 +26,11 @@ def add_tokenizer(
         tokenizer = Tokenizer.from_str(loaded.backend_tokenizer.to_str())
     except (OSError, ValueError, AttributeError, ImportError) as cause:
         raise ExportError(f"Expected {place} to hold a tokenizer with its vocabulary, but: {cause}") from cause
+    if len(pieces(tokenizer)) < FEWEST_PIECES:
+        raise ExportError(
+            f"Expected {place} to hold a tokenizer with its vocabulary, but it has special tokens alone. Get its tokenizer.json, or what it is "
+            "made of: vocab.json with merges.txt, or a .model file."
+        )
     if loaded.pad_token is None:
         raise ExportError(f"Expected {place} to name a padding token, but it has none.")
     tokenizer.no_padding()
@@ -35,3 +43,8 @@ def add_tokenizer(
         content["post_processor"] = None
     bundle.add_json(f"{component}/tokenizer.json", content)
     bundle.add_json(f"{component}/tokenizer_config.json", {"pad_token": loaded.pad_token})
+
+
+def pieces(tokenizer: Tokenizer) -> set[str]:
+    """The vocabulary but for special tokens."""
+    return set(tokenizer.get_vocab(with_added_tokens=False)) - {token.content for token in tokenizer.get_added_tokens_decoder().values()}

@@ -326,9 +326,10 @@ def test_size_and_length_of_a_clip_are_chosen_within_the_rules(capsys: pytest.Ca
     choose_defaults(described, Choices(size=(640, 352), frames=33))
     assert described["defaults"] == {"width": 640, "height": 352, "numFrames": 33}
     for choices, message in (
-        (Choices(size=(640, 350)), "--size to be multiples of 16, got 640x350"),
-        (Choices(size=(0, 16)), "--size to be multiples of 16, got 0x16"),
-        (Choices(frames=32), "--frames to be 1 more than a multiple of 4, got 32"),
+        (Choices(size=(640, 350)), r"--size to be multiples of 16, got 640x350\. The nearest is 640x352\."),
+        (Choices(size=(0, 16)), r"--size to be multiples of 16, got 0x16\. The nearest is 16x16\."),
+        (Choices(frames=-3), r"got -3\. The nearest are 1 and 5\."),
+        (Choices(frames=32), r"--frames to be 1 more than a multiple of 4, got 32\. The nearest are 29 and 33\."),
     ):
         with pytest.raises(ExportError, match=message):
             choose_defaults(described, choices)

@@ -142,7 +142,9 @@ async function isExported(folder: string): Promise<boolean> {
 
 async function describeMissing(folder: string, name: string): Promise<string> {
   const isPipeline = (await statOrUndefined(join(folder, optimumFiles.index))) !== undefined;
-  const advice = isPipeline ? 'A pipeline of diffusers is turned into one by models/export.' : undefined;
+  const advice = isPipeline
+    ? `It is a pipeline of diffusers. Export it: python -m export --pipeline ${folder} --out FOLDER, in models/.`
+    : undefined;
   const rule = `one with a ${bundleFiles.manifest}, or with ${optimumFiles.index} and ${optimumFiles.denoiser} as optimum exports it`;
   return expected('model folder', rule, name, advice);
 }

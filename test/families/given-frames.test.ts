@@ -66,6 +66,9 @@ test('a model that starts from a picture does nothing else', async () => {
     imageToVideo.run(model, { ...small, input: picture, pictureStrength: 0.5 }),
   );
   await refused(/able to do "restyle"/, videoToVideo.run(model, { ...small, input: clip, prompt, strength: 0.5 }));
+  const added = (numFrames: number) => extend.run(model, { ...small, input: clip, prompt, numFrames });
+  await refused(/frames to be a multiple of 4, got 2\. The nearest are 4 and 8\./, added(2));
+  await refused(/frames to be a multiple of 4, got 10\. The nearest are 8 and 12\./, added(10));
   const prompts = await model.encodePrompts([prompt]);
   const latents = { shape: [1, 4, 1, 2, 2], data: new Float32Array(16) };
   await assert.rejects(model.denoise({ latents, timestep: 1, prompt: prompts }), /condition latents to be given/);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -81,6 +81,17 @@ test('an unknown name lists the bundled models and tells how to name a folder', 
   await rejects(readBundle(''), /got ""/);
   await rejects(readBundle(scratch), /one with a reelspace\.json/);
   await rejects(readBundle(join(tiny, 'reelspace.json')), /a folder that exists/);
+});
+
+test('a pipeline that is not exported yet is told how to be', async () => {
+  const folder = join(scratch, 'pipeline');
+  await mkdir(folder);
+  await writeFile(join(folder, 'model_index.json'), '{"_class_name": "WanPipeline"}');
+  await rejects(
+    readBundle(folder),
+    /one with a reelspace\.json/,
+    new RegExp(`Export it: python -m export --pipeline ${folder} --out FOLDER, in models/\\.$`),
+  );
 });
 
 test('bundled models are listed with the summary of their manifest', async () => {

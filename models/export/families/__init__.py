@@ -9,8 +9,11 @@ from ..bundle import BundleWriter
 from ..pipeline_folder import PipelineFolder
 from . import animatediff, cogvideox, hunyuan_video, ltx, stable_diffusion, stable_diffusion_xl, wan
 
-# By the class in model_index.json: writes graphs and tokenizer, and returns what the manifest says of this model.
-EXPORTERS: dict[str, Callable[[PipelineFolder, BundleWriter], dict[str, Any]]] = {
+# Writes graphs and tokenizer, and returns what the manifest says of this model.
+Exporter = Callable[[PipelineFolder, BundleWriter], dict[str, Any]]
+
+# By the class in model_index.json.
+EXPORTERS: dict[str, Exporter] = {
     "AnimateDiffPipeline": animatediff.export,
     "AnimateDiffVideoToVideoPipeline": animatediff.export,
     "CogVideoXImageToVideoPipeline": cogvideox.export_image_to_video,

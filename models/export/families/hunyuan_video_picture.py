@@ -16,7 +16,7 @@ from ..bundle import BundleWriter
 from ..clip_pictures import check_processor, is_skipped, last_but_one_states, picture_examples
 from ..errors import ExportError
 from ..graph import Graph
-from ..pipeline_folder import PipelineFolder
+from ..pipeline_folder import PipelineFolder, read
 from ..t5 import token_example
 from .hunyuan_video_text import causal, template_ids, without_last_layers
 
@@ -102,7 +102,7 @@ def add_told_encoders(folder: PipelineFolder, bundle: BundleWriter, stride: int)
     """Writes Llava's two halves. Raises ExportError."""
     ids = template_ids(folder, DEFAULT_PROMPT_TEMPLATE["template"], DEFAULT_PROMPT_TEMPLATE["crop_start"])
     model = folder.load("text_encoder", LlavaForConditionalGeneration)
-    processor = CLIPImageProcessor.from_pretrained(folder.path / "image_processor")
+    processor = read(folder.path / "image_processor", CLIPImageProcessor)
     check_processor(folder, processor)
     check_llava(folder, model, *ids)
     llama = model.model.language_model

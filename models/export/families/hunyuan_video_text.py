@@ -8,7 +8,7 @@ from transformers import AutoTokenizer, CLIPTextModel, LlamaModel
 
 from ..errors import ExportError
 from ..graph import Graph
-from ..pipeline_folder import PipelineFolder
+from ..pipeline_folder import PipelineFolder, read
 from ..t5 import token_example
 
 # Layers from the end whose output is not the prompt's embeddings (num_hidden_layers_to_skip of the pipelines).
@@ -19,7 +19,7 @@ MAX_TOKENS = 256
 
 def template_ids(folder: PipelineFolder, template: str, start: int) -> tuple[list[int], list[int]]:
     """Tokens of a pipeline's instructions before and after a prompt, of which there are `start` before it. Raises ExportError."""
-    tokenizer = AutoTokenizer.from_pretrained(folder.path / "tokenizer")
+    tokenizer = read(folder.path / "tokenizer", AutoTokenizer)
     before, after = template.split("{}")
     ids = tokenizer(before).input_ids
     if len(ids) != start:

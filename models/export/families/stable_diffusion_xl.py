@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjecti
 from ..bundle import BundleWriter
 from ..errors import ExportError
 from ..graph import Graph
-from ..pipeline_folder import PipelineFolder
+from ..pipeline_folder import PipelineFolder, read
 from ..tokenizer import add_tokenizer
 from .stable_diffusion import COMPONENTS, add_pictures, token_examples
 
@@ -67,7 +67,7 @@ def unused_names(encoders: TextEncoders) -> frozenset[str]:
 
 def second_padding(folder: PipelineFolder) -> int:
     """The token that fills prompts of the second encoder up. Raises ExportError unless both read text alike otherwise."""
-    first, second = (AutoTokenizer.from_pretrained(folder.path / name) for name in ("tokenizer", "tokenizer_2"))
+    first, second = (read(folder.path / name, AutoTokenizer) for name in ("tokenizer", "tokenizer_2"))
     if first.get_vocab() != second.get_vocab() or second.pad_token_id is None:
         raise ExportError(f"Expected tokenizer and tokenizer_2 of {folder.path} to have one vocabulary, and a padding token each.")
     return second.pad_token_id

@@ -17,7 +17,7 @@ from ..bundle import BundleWriter
 from ..clip_pictures import picture_encoder_graph
 from ..errors import ExportError
 from ..graph import CPU_OPSET, Graph
-from ..pipeline_folder import PipelineFolder
+from ..pipeline_folder import PipelineFolder, read
 from ..tokenizer import add_tokenizer
 from .wan_attention import TEXT_TOKENS, Attend
 from .wan_denoiser import OTHER_NAMES, controlled_denoiser, kept_frames_denoiser, picture_denoiser, text_denoiser
@@ -155,7 +155,7 @@ def add_picture_encoder(folder: PipelineFolder, bundle: BundleWriter) -> int:
     folder.require(("image_encoder", "image_processor"))
     kinds = (CLIPVisionModel, CLIPVisionModelWithProjection)
     model = folder.load("image_encoder", kinds)
-    processor = CLIPImageProcessor.from_pretrained(folder.path / "image_processor")
+    processor = read(folder.path / "image_processor", CLIPImageProcessor)
     bundle.add_graph("image_encoder/model.onnx", picture_encoder_graph(folder, model, processor))
     return (model.config.image_size // model.config.patch_size) ** 2 + 1
 
