@@ -17,7 +17,7 @@ import torch
 from onnxscript import optimizer
 from torch import Tensor, nn
 
-from .attention import join_heads
+from .attention import adapt_attention
 from .layout import flatten_kernels, transpose_matrices
 from .precision import store_weights
 
@@ -113,7 +113,7 @@ def trace(graph: Graph, opset: int) -> onnx_ir.Model:
             model, onnx_shape_inference=True, input_size_limit=8192, output_size_limit=262144, should_fold=should_fold
         )
         passes.RemoveUnusedNodesPass()(model)
-    join_heads(model)
+    adapt_attention(model)
     for clean in (
         passes.IdentityEliminationPass(),
         passes.CommonSubexpressionEliminationPass(),
