@@ -2,8 +2,16 @@
 import { z } from 'zod';
 import { requireTask } from '../src/diffusion/conditions.js';
 import { withReferences } from '../src/diffusion/control.js';
+import { closing, openControls, parseControls } from '../src/diffusion/control-clip.js';
 import { composite, greyOut, keepMask, type Mask, readMasks, takeMasks } from '../src/diffusion/masks.js';
-import { prompt, referenceOptions, samplingOptions, sourceOptions, vaeOptions } from '../src/diffusion/options.js';
+import {
+  controlOptions,
+  prompt,
+  referenceOptions,
+  samplingOptions,
+  sourceOptions,
+  vaeOptions,
+} from '../src/diffusion/options.js';
 import { decodeFrames } from '../src/diffusion/output.js';
 import { definePipeline } from '../src/diffusion/pipeline.js';
 import { prepareSampling } from '../src/diffusion/prepare.js';
@@ -25,6 +33,7 @@ export const inpaint = definePipeline({
     mask: z.string().min(1).describe('what is made anew: a picture or clip (white), or x,y,w,h in source pixels'),
     strength: z.number().gt(0).max(1).default(1).describe('how much the masked part forgets what was there'),
     ...sourceOptions,
+    ...controlOptions,
     ...referenceOptions,
     ...samplingOptions,
     ...vaeOptions,
@@ -39,7 +48,15 @@ export const inpaint = definePipeline({
       throw new InvalidOptionError(expected('strength', `1 for model "${model.name}"`, options.strength));
     }
     const { size, frameRate, audio, displayed } = await planSource(manifest, options, context);
+    const asked = parseControls(manifest, options.control);
+    if (isTold && asked.length > 0) {
+      throw new InvalidOptionError(
+        `Expected no control, as model "${model.name}" is told of the source in its place, got one. Leave it out.`,
+      );
+    }
+    const controls = await openControls(asked, { ...size, frameRate, startSeconds: options.startSeconds }, context);
     const prepared = await prepareSampling(model, { ...options, frameRate }, [{ text: options.prompt }], context);
+    const sampling = { ...prepared.sampling, controls };
 
     // Frames and masks that were read but not yet written: bounded by a window and the VAE's look-ahead.
     const readAhead: Frame[] = [];
@@ -94,10 +111,11 @@ export const inpaint = definePipeline({
       }
       const told = await tellSource(model, [...readAhead], [...masksAhead], size, context);
       const start = await withReferences(model, told.start, options.reference, size, context);
-      yield* sampleLatents(prepared.sampling, told.shape, start, context);
+      yield* sampleLatents(sampling, told.shape, start, context);
     }
 
-    const latents = isTold ? toldLatents() : sampleFromSource(prepared.sampling, pieces(), false, context);
+    const made = isTold ? toldLatents() : sampleFromSource(sampling, pieces(), false, context);
+    const latents = closing(controls, made);
 
     async function* frames(): AsyncGenerator<Frame> {
       const limit = () => source.numFrames;
@@ -127,6 +145,7 @@ export const inpaint = definePipeline({
         prompt: options.prompt,
         mask: options.mask,
         strength: options.strength,
+        ...(options.control === undefined ? {} : { control: options.control }),
         ...(options.reference === undefined ? {} : { reference: options.reference }),
         startSeconds: options.startSeconds,
         ...(options.maxFrames === undefined ? {} : { maxFrames: options.maxFrames }),

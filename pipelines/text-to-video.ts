@@ -1,7 +1,8 @@
 // A clip from a prompt.
 import { z } from 'zod';
 import { requireTask } from '../src/diffusion/conditions.js';
-import { parseControl, startFromControl, withReferences } from '../src/diffusion/control.js';
+import { startFromControl, withReferences } from '../src/diffusion/control.js';
+import { closing, openControls, parseControls } from '../src/diffusion/control-clip.js';
 import { clipSize, latentFrames, latentShape } from '../src/diffusion/geometry.js';
 import {
   controlOptions,
@@ -40,27 +41,28 @@ export const textToVideo = definePipeline({
   async run(model, options, context) {
     const { manifest } = model;
     requireTask(manifest, 'text');
-    const control = options.control === undefined ? undefined : parseControl(manifest, options.control);
+    const asked = parseControls(manifest, options.control);
     const size = clipSize(manifest, options);
     const numFrames = options.numFrames ?? manifest.defaults.numFrames;
     const frameRate = options.frameRate ?? manifest.defaults.frameRate;
     const shape = latentShape(manifest, size, latentFrames(manifest, numFrames));
     const keys = promptKeys(options);
     assertKeys(manifest, keys, numFrames);
+    const controls = await openControls(asked, { ...size, frameRate, numFrames }, context);
     const prepared = await prepareSampling(model, { ...options, frameRate }, keys, context);
     const prompts = promptsAlong(manifest, keys, prepared.sampling.prompts, shape[axis.time]);
-    const sampling = { ...prepared.sampling, prompts };
+    const sampling = { ...prepared.sampling, prompts, controls };
 
     async function* makeLatents(): AsyncGenerator<Tensor> {
       let start: Start = {};
       if (manifest.graphs.denoiser.conditionFrom === 'pixels') {
-        start = await startFromControl(model, control, shape, { ...size, frameRate }, context);
+        start = await startFromControl(model, controls[0], shape, context);
       }
       start = await withReferences(model, start, options.reference, size, context);
       yield* sampleLatents(sampling, shape, start, context);
     }
 
-    const latents = makeLatents();
+    const latents = closing(controls, makeLatents());
     return {
       ...size,
       frameRate,

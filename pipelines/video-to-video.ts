@@ -1,7 +1,8 @@
 // A clip restyled by a prompt: its structure is followed, its sound is kept.
 import { z } from 'zod';
 import { requireTask } from '../src/diffusion/conditions.js';
-import { promptOptions, samplingOptions, sourceOptions, vaeOptions } from '../src/diffusion/options.js';
+import { closing, openControls, parseControls } from '../src/diffusion/control-clip.js';
+import { controlOptions, promptOptions, samplingOptions, sourceOptions, vaeOptions } from '../src/diffusion/options.js';
 import { decodeFrames } from '../src/diffusion/output.js';
 import { definePipeline } from '../src/diffusion/pipeline.js';
 import { prepareSampling } from '../src/diffusion/prepare.js';
@@ -24,6 +25,7 @@ export const videoToVideo = definePipeline({
         .optional()
         .describe('how much is made anew: near 0 the source, 1 only its structure (default: the model’s)'),
       ...sourceOptions,
+      ...controlOptions,
       ...samplingOptions,
       ...vaeOptions,
     })
@@ -38,12 +40,15 @@ export const videoToVideo = definePipeline({
     if (!follows) requireTask(manifest, startsFrom ? 'text' : 'restyle');
     const guidanceScale = options.guidanceScale ?? (follows ? manifest.defaults.sourceGuidanceScale : undefined);
     const sampled = { ...options, strength, guidanceScale, frameRate };
+    const reading = { ...size, frameRate, startSeconds: options.startSeconds };
+    const controls = await openControls(parseControls(manifest, options.control), reading, context);
     const keys = promptKeys(options);
     assertKeys(manifest, keys);
     const prepared = await prepareSampling(model, sampled, keys, context);
-    const sampling = { ...prepared.sampling, prompts: promptsAlong(manifest, keys, prepared.sampling.prompts) };
+    const prompts = promptsAlong(manifest, keys, prepared.sampling.prompts);
+    const sampling = { ...prepared.sampling, prompts, controls };
     const source = new Source(options.input, { ...options, ...size, frameRate });
-    const latents = sampleFromSource(sampling, source.pieces(model, context), follows, context);
+    const latents = closing(controls, sampleFromSource(sampling, source.pieces(model, context), follows, context));
     return {
       ...size,
       frameRate,
@@ -60,6 +65,7 @@ export const videoToVideo = definePipeline({
         pipeline: 'restyle',
         ...promptSettings(options),
         strength,
+        ...(options.control === undefined ? {} : { control: options.control }),
         startSeconds: options.startSeconds,
         ...(options.maxFrames === undefined ? {} : { maxFrames: options.maxFrames }),
         ...size,

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { familyFixtures } from './families/fixtures.js';
 import { HubServer, readFolder } from './hub/hub-server.js';
 import { writeTinyLora } from './networks/tiny-model.js';
 
@@ -57,6 +58,11 @@ const wanted: Readonly<
     says: /a\.mp4: 9 frames, a \(pumpkin:1\.3\) .* -> a \(fox:1\.3\) in a \[forest\]$/,
   },
   '15-pull': { output: 'a.mp4', files: ['a.mp4'], says: /a\.mp4: by org\/name, \d+ bytes$/ },
+  '16-control': {
+    output: '',
+    files: ['loose.mp4', 'whole.mp4'],
+    says: /: whole\.mp4 and loose\.mp4 by the edges of .*tree\.mp4$/,
+  },
 };
 
 let folder: string;
@@ -81,7 +87,11 @@ test('every sample is listed here', async () => {
 for (const [name, { output, needsLora, files, says }] of Object.entries(wanted)) {
   test(`sample ${name}`, async () => {
     const place = await mkdtemp(join(folder, `${name}-`));
-    const model = name === '15-pull' ? ['org/name', hub.url, join(folder, 'cache')] : [tinyBundle];
+    const models: Readonly<Record<string, readonly string[]>> = {
+      '15-pull': ['org/name', hub.url, join(folder, 'cache')],
+      '16-control': [`${familyFixtures}tiny-sd`],
+    };
+    const model = models[name] ?? [tinyBundle];
     const arguments_ = [
       ...(output === undefined ? [] : [join(place, output)]),
       ...model,

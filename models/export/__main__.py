@@ -39,6 +39,8 @@ class Choices:
     frames: int | None = None
     # One of bundle.DEVICES.
     device: str = "any"
+    # ControlNets, as FOLDER or KIND=FOLDER.
+    control_nets: tuple[str, ...] = ()
 
 
 def export_pipeline(pipeline: Path, out: Path, choices: Choices) -> None:
@@ -48,7 +50,7 @@ def export_pipeline(pipeline: Path, out: Path, choices: Choices) -> None:
     name = out.name.lower()
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", name):
         raise ExportError(f"Expected the name of the bundle to be letters, digits, dots and dashes, got {out.name!r}.")
-    folder = read_pipeline_folder(pipeline)
+    folder = read_pipeline_folder(pipeline, choices.control_nets)
     export = exporter_of(folder)
     license = choices.license or license_of(folder)
     if license is None:
@@ -73,7 +75,7 @@ def exporter_of(folder: PipelineFolder) -> Exporter:
     """What exports a pipeline of that class. Raises ExportError, which lists the known ones and names the nearest."""
     check_installed()
     # Not before: an older diffusers lacks classes that families are made of.
-    from .families import EXPORTERS
+    from .families import EXPORTERS, WITH_CONTROL_NETS
 
     export = EXPORTERS.get(folder.class_name)
     if export is None:
@@ -83,6 +85,8 @@ def exporter_of(folder: PipelineFolder) -> Exporter:
             + "".join(f" The nearest is {one}." for one in nearest)
         )
     check_saved(folder)
+    if folder.control_nets and folder.class_name not in WITH_CONTROL_NETS:
+        raise ExportError(f"Expected no --controlnet for a {folder.class_name}, which goes by none, got {folder.control_nets[0].path}.")
     return export
 
 
@@ -139,10 +143,15 @@ def main(arguments: list[str] | None = None) -> int:
         "--device", choices=DEVICES, default="any",
         help="cpu: operators that are faster there; cuda: a causal VAE takes a whole clip a call, so that its states stay on the device",
     )
+    parser.add_argument(
+        "--controlnet", nargs="+", default=(), metavar="[KIND=]FOLDER", help="ControlNets to go with it; KIND, such as depth, says what their pictures show"
+    )
     options = parser.parse_args(arguments)
     try:
         pipeline, source = locate(options.pipeline)
-        choices = Choices(options.license, options.source or source, options.dtype, options.size, options.frames, options.device)
+        choices = Choices(
+            options.license, options.source or source, options.dtype, options.size, options.frames, options.device, tuple(options.controlnet)
+        )
         export_pipeline(pipeline, options.out, choices)
     except ExportError as error:
         print(error, file=sys.stderr)

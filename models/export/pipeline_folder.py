@@ -12,6 +12,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
+from .control_nets import ControlNetFolder, control_net_folders
 from .errors import ExportError
 
 INDEX = "model_index.json"
@@ -22,6 +23,8 @@ LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
 class PipelineFolder:
     path: Path
     index: dict[str, Any]
+    # Those that go into the bundle beside the pipeline's components.
+    control_nets: tuple[ControlNetFolder, ...] = ()
 
     @property
     def class_name(self) -> str:
@@ -76,8 +79,9 @@ def read(place: Path, kind: Any, **options: Any) -> Any:
         raise ExportError(f"Expected {place} to load as a {kind.__name__}, but: {cause} Get the whole pipeline again.") from cause
 
 
-def read_pipeline_folder(path: Path) -> PipelineFolder:
-    """Raises ExportError when the folder holds no pipeline of diffusers."""
+def read_pipeline_folder(path: Path, control_nets: tuple[str, ...] = ()) -> PipelineFolder:
+    """`control_nets` are FOLDER or KIND=FOLDER, in place of the pipeline's own. Raises ExportError when the folder holds no pipeline of
+    diffusers."""
     index_path = path / INDEX
     if not index_path.is_file():
         raise ExportError(
@@ -90,4 +94,4 @@ def read_pipeline_folder(path: Path) -> PipelineFolder:
         raise ExportError(f"Expected {index_path} to be JSON, but: {cause}.") from cause
     if not isinstance(index, dict):
         raise ExportError(f"Expected {index_path} to be a JSON object, got a {type(index).__name__}.")
-    return PipelineFolder(path, index)
+    return PipelineFolder(path, index, control_net_folders(control_nets, path))

@@ -7,9 +7,9 @@ import torch
 from diffusers import LatentConsistencyModelPipeline
 
 from export.errors import ExportError
-from export.families.animatediff import repeat_rows
 from export.families.stable_diffusion import add_vae, embed_guidance, picture_size
 from export.parity.stable_diffusion import make_vae
+from export.repeats import repeat_rows
 
 torch.set_num_threads(1)
 

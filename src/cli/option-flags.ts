@@ -8,7 +8,7 @@ export interface OptionFlag {
   readonly key: string;
   /** Name on the command line, without dashes. */
   readonly flag: string;
-  readonly type: 'string' | 'number' | 'integer' | 'string or number' | 'texts by number';
+  readonly type: 'string' | 'number' | 'integer' | 'string or number' | 'texts' | 'texts by number';
   /** Place among the arguments, or undefined for a flag. */
   readonly positional: number | 'rest' | undefined;
   readonly isRequired: boolean;
@@ -67,7 +67,7 @@ export function displayName({ flag, positional }: OptionFlag): string {
 export function parseOption(schema: z.ZodObject, option: OptionFlag, given: unknown): unknown {
   if (option.type === 'texts by number')
     return checkOption(schema, option, textsByNumber(option, given), displayName(option), given);
-  const isList = option.positional === 'rest';
+  const isList = option.positional === 'rest' || option.type === 'texts';
   if (Array.isArray(given) && !isList) {
     throw new InvalidOptionError(expected(displayName(option), 'given once', given));
   }
@@ -75,7 +75,7 @@ export function parseOption(schema: z.ZodObject, option: OptionFlag, given: unkn
 }
 
 function parsed({ type }: OptionFlag, given: unknown): unknown {
-  if (type === 'string') return given;
+  if (type === 'string' || type === 'texts') return given;
   const number = numberOf(given);
   return type === 'string or number' && Number.isNaN(number) ? given : number;
 }
@@ -113,7 +113,7 @@ function numberOf(given: unknown): number {
 
 function typeOf({ type, anyOf }: PropertySchema): OptionFlag['type'] {
   if (type === 'object') return 'texts by number';
-  if (anyOf !== undefined) return 'string or number';
+  if (anyOf !== undefined) return anyOf.some((one) => one.type === 'array') ? 'texts' : 'string or number';
   return type === 'number' || type === 'integer' ? type : 'string';
 }
 

@@ -1,77 +1,29 @@
-// A clip that says what is to be made (its depths, poses, edges), and pictures of what it is to show.
-import { expected, InvalidOptionError, MediaError } from '../errors.js';
+// A control clip as part of what a clip starts from, and pictures of what it is to show.
+import { MediaError } from '../errors.js';
 import type { Frame } from '../media/frame.js';
 import { framesToPixels } from '../media/pixels.js';
 import { probe } from '../media/probe.js';
 import { readFrames } from '../media/read-frames.js';
-import type { Manifest } from '../networks/manifest.js';
 import type { Model } from '../networks/model.js';
 import { axis, concat, createTensor, filled, type Tensor } from '../tensor/tensor.js';
 import { requireTask } from './conditions.js';
+import type { ControlClip } from './control-clip.js';
 import { pixelFrames, type Size } from './geometry.js';
 import type { RunContext } from './progress.js';
 import type { Start } from './start.js';
 import { encodePixels } from './stills.js';
 import { tellClip } from './told-clip.js';
 
-/** What a model is to be controlled by. */
-export interface Control {
-  readonly path: string;
-  /** How much it counts, from 0 on. */
-  readonly scale: number;
-}
-
-/** Returns the control of a text `NAME=clip` or `NAME=clip:scale`. Throws InvalidOptionError. */
-export function parseControl(manifest: Manifest, text: string): Control {
-  requireTask(manifest, 'control');
-  const names = manifest.graphs.denoiser.controls ?? [];
-  const [, name = '', path = '', scale = '1'] = /^([^=]*)=(.+?)(?::(\d+(?:\.\d+)?))?$/.exec(text) ?? [];
-  if (names.includes(name)) return { path, scale: Number(scale) };
-  throw new InvalidOptionError(
-    expected('control', `NAME=clip or NAME=clip:scale, NAME one of ${names.join(', ')}`, text),
-  );
-}
-
 /** Returns what a clip of `shape` [1, C, t, h, w] that is made anew from end to end starts from, under that control or none. */
 export async function startFromControl(
   model: Model,
-  control: Control | undefined,
+  clip: ControlClip | undefined,
   shape: readonly number[],
-  clip: Size & { readonly frameRate: number },
   context: RunContext,
 ): Promise<Start> {
-  if (control === undefined) return tellClip(model, shape, () => ({}), context);
-  const frames = await readControl(
-    control.path,
-    pixelFrames(model.manifest, shape[axis.time] as number),
-    clip,
-    context,
-  );
-  const start = await tellClip(model, shape, (at) => ({ remade: framesToPixels([frames[at] as Frame]) }), context);
-  return { ...start, control: { latents: (start.control as { latents: Tensor }).latents, scale: control.scale } };
-}
-
-async function readControl(
-  path: string,
-  count: number,
-  { width, height, frameRate }: Size & { readonly frameRate: number },
-  { signal }: RunContext,
-): Promise<Frame[]> {
-  const { isStill } = await probe(path, { signal });
-  const read = { width, height, fit: 'cover', maxFrames: isStill ? 1 : count, signal } as const;
-  const frames: Frame[] = [];
-  for await (const frame of readFrames(path, isStill ? read : { ...read, frameRate })) frames.push(frame);
-  const [first] = frames;
-  if (isStill && first !== undefined) return new Array<Frame>(count).fill(first);
-  if (frames.length === count) return frames;
-  throw new MediaError(
-    expected(
-      `frames of control ${path}`,
-      `at least ${count}`,
-      frames.length,
-      'Ask for fewer frames, or a higher rate.',
-    ),
-  );
+  if (clip === undefined) return tellClip(model, shape, () => ({}), context);
+  const frames = await clip.take(0, pixelFrames(model.manifest, shape[axis.time] as number));
+  return tellClip(model, shape, (at) => ({ remade: framesToPixels([frames[at] as Frame]) }), context);
 }
 
 /** Returns the start with a latent frame in front for each picture of what the clip is to show, later ones first; `paths` are
@@ -85,8 +37,8 @@ export async function withReferences(
 ): Promise<Start> {
   if (paths === undefined) return start;
   requireTask(model.manifest, 'reference');
-  const { told, control } = start;
-  if (told === undefined || control === undefined) return start;
+  const { told, controlLatents } = start;
+  if (told === undefined || controlLatents === undefined) return start;
   const coded: Tensor[] = [];
   for (const path of paths.split(',')) {
     const picture = await readWhole(path, model.manifest.latent.spatialCompression, context);
@@ -106,7 +58,7 @@ export async function withReferences(
       frames: before(1, told.frames),
       pixels: told.pixels === undefined ? undefined : before(1, told.pixels),
     },
-    control: { ...control, latents: before(0, control.latents) },
+    controlLatents: before(0, controlLatents),
   };
 }
 

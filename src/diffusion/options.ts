@@ -116,10 +116,11 @@ export const samplingOptions = {
 /** What a clip is made after, beside its prompt, by models that take it. */
 export const controlOptions = {
   control: z
-    .string()
-    .min(1)
+    .union([z.string().min(1), z.array(z.string().min(1)).min(1).max(8)])
     .optional()
-    .describe('a clip that says what is made, as NAME=clip or NAME=clip:scale; NAME says what it shows, such as depth'),
+    .describe(
+      'a clip, picture or folder of pictures that says what is made, NAME=clip[:scale[:start:end]]; NAME says what it shows: edges (found in it), depth, pose, ...; several times',
+    ),
 };
 
 export const referenceOptions = {

@@ -1,6 +1,7 @@
 // What a clip's latents are made from, whatever windows it is made in.
 import type { Model, PromptEmbeds } from '../networks/model.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
+import type { ControlClip } from './control-clip.js';
 import type { Guidance } from './guidance.js';
 import type { RunNoise } from './run-noise.js';
 import type { CacheSetting } from './step-cache.js';
@@ -30,6 +31,8 @@ export interface Sampling {
   readonly cache?: CacheSetting | undefined;
   /** Whether windows of one frame all draw the same noise, so that pictures along a path or a clip don't flicker. Default false. */
   readonly isSteady?: boolean | undefined;
+  /** Clips that say what is to be made. */
+  readonly controls?: readonly ControlClip[] | undefined;
   /** Frames a second of the clip. */
   readonly frameRate: number;
   /** Noise of the run. */

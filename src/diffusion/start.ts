@@ -16,8 +16,8 @@ export interface Start {
   readonly told?: Told | undefined;
   /** What the image encoder makes of the pictures that the clip starts from, [1, N, D], for every frame alike. */
   readonly imageEmbeds?: Tensor | undefined;
-  /** A clip whose pixels say what is to be made, as latents, and how much it counts. */
-  readonly control?: { readonly latents: Tensor; readonly scale: number } | undefined;
+  /** A clip whose pixels say what is to be made, as latents. */
+  readonly controlLatents?: Tensor | undefined;
   /** Latent frames in front of the clip that are made with it and then left out: what it is told of. Default 0. */
   readonly lead?: number | undefined;
   /** The pixel frames that those stand for, where the denoiser is told of the places of frames. */
@@ -39,16 +39,16 @@ export function sliceStart(start: Start, { start: from, end }: Window): Start {
     known: start.known === undefined ? undefined : sliceKnown(start.known, from, end),
     told: start.told === undefined ? undefined : sliceTold(start.told, from, end),
     imageEmbeds: start.imageEmbeds,
-    control:
-      start.control === undefined
-        ? undefined
-        : { ...start.control, latents: slice(start.control.latents, axis.time, from, end) },
+    controlLatents: cut(start.controlLatents),
   };
 }
 
 /** Returns what a stretch starts from, its first frame put in front of it as often as that. What the denoiser is told of stays
  * where it is, as in diffusers. */
-export function fillFront({ source, follow, noise, known, told, control, imageEmbeds }: Start, count: number): Start {
+export function fillFront(
+  { source, follow, noise, known, told, controlLatents, imageEmbeds }: Start,
+  count: number,
+): Start {
   const before = <T extends Tensor | undefined>(tensor: T): T => {
     if (tensor === undefined) return tensor;
     const first = slice(tensor, axis.time, 0, 1);
@@ -61,7 +61,7 @@ export function fillFront({ source, follow, noise, known, told, control, imageEm
     noise: before(noise),
     known: known === undefined ? undefined : { latents: before(known.latents), mask: before(known.mask) },
     told: told === undefined ? undefined : { latents: after(told.latents), frames: after(told.frames) },
-    control: control === undefined ? undefined : { ...control, latents: after(control.latents) },
+    controlLatents: controlLatents === undefined ? undefined : after(controlLatents),
     imageEmbeds,
   };
 }

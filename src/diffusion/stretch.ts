@@ -1,13 +1,15 @@
 // One stretch of latents, from noise to the end of the schedule.
 import { expected, InvalidOptionError } from '../errors.js';
+import { framesToPixels } from '../media/pixels.js';
 import { previewFrame } from '../networks/latent-preview.js';
 import { isSecondDenoisers, type Manifest } from '../networks/manifest.js';
 import type { DenoiserCall, Model, PromptEmbeds } from '../networks/model.js';
 import { linearQuadraticSigmas, linearSigmas } from '../schedulers/flow-schedule.js';
 import type { NoiseSource, Schedule } from '../schedulers/scheduler.js';
 import { combine } from '../tensor/math.js';
-import { axis, filled, lengthOf, sizeOf, type Tensor } from '../tensor/tensor.js';
+import { axis, filled, lengthOf, sizeOf, slice, type Tensor } from '../tensor/tensor.js';
 import { buildCondition, constrainTo } from './conditions.js';
+import { type Control, type ControlClip, isControlled } from './control-clip.js';
 import { denoise, type Predict } from './denoise.js';
 import { frameStarts } from './geometry.js';
 import { guide, isGuided } from './guidance.js';
@@ -48,13 +50,15 @@ export async function sampleStretch(
   // What an earlier window has made is not what the source has there.
   if (constrain !== undefined) latents = constrain(latents, 0);
   const calls = schedule.timesteps.length;
+  const controls = await controlsOf(sampling, stretch);
   const predict = foretelling(
-    createPredict(sampling, stretch, windows, calls, context),
+    createPredict(sampling, stretch, controls, windows, calls, context),
     sampling.cache ?? 'off',
     calls,
     (call) => {
       const isSecond = isSecondDenoisers(model.manifest, schedule.timesteps[call] as number);
-      return `${isGuided(sampling.guidance, call, calls)} ${isSecond}`;
+      const counting = controls.map(({ control }) => isControlled(control, call, calls));
+      return `${isGuided(sampling.guidance, call, calls)} ${isSecond} ${counting}`;
     },
     context.calls ?? new CallCount(),
   );
@@ -96,18 +100,38 @@ function constraint(
   return (latents, call) => (call === 0 && source === undefined ? latents : constrain(latents, call));
 }
 
+/** A control, and its pictures where they go to a net and not into latents. */
+interface StretchControl {
+  readonly control: Control;
+  /** [1, 3, t, H, W]. */
+  readonly pixels: Tensor | undefined;
+}
+
+async function controlsOf({ model, controls = [] }: Sampling, { start, end }: Window): Promise<StretchControl[]> {
+  const hasNets = model.manifest.graphs.controlNets !== undefined;
+  const read = async (clip: ControlClip) => (hasNets ? framesToPixels(await clip.take(start, end)) : undefined);
+  return Promise.all(controls.map(async (clip) => ({ control: clip.control, pixels: await read(clip) })));
+}
+
+/** Returns how much latents count that say what is to be made: as the control does that they code, or fully. */
+function scaleOfLatents([asked]: readonly StretchControl[], [counting]: readonly StretchControl[]): number {
+  return asked === undefined ? 1 : (counting?.control.scale ?? 0);
+}
+
 /** Returns the prediction over a stretch: guided, blended over windows, and over prompts that change with time. */
 function createPredict(
   sampling: Sampling,
   stretch: Stretch,
+  controls: readonly StretchControl[],
   windows: readonly Window[],
   calls: number,
   context: RunContext,
 ): Predict {
   const { model, guidance: asked, negative, frameRate } = sampling;
   const inWindow = async (window: Window, latents: Tensor, timestep: number, call: number): Promise<Tensor> => {
-    const { known, told, follow, control, imageEmbeds } = stretch;
-    const given = sliceStart({ known, told, follow, control }, window);
+    const { known, told, follow, controlLatents, imageEmbeds } = stretch;
+    const given = sliceStart({ known, told, follow, controlLatents }, window);
+    const counting = controls.filter(({ control }) => isControlled(control, call, calls));
     const condition = {
       guidance: sampling.toldGuidance,
       imageEmbeds,
@@ -115,8 +139,11 @@ function createPredict(
       frameStarts: model.manifest.graphs.denoiser.inputs.includes('frame_starts')
         ? frameStarts(model.manifest, lengthOf(latents, axis.time), stretch.leadStarts)
         : undefined,
-      controlLatents: given.control?.latents,
-      controlScale: given.control === undefined ? undefined : filled([1], given.control.scale),
+      controlLatents: given.controlLatents,
+      controlScale: given.controlLatents === undefined ? undefined : filled([1], scaleOfLatents(controls, counting)),
+      controls: counting.flatMap(({ control: { name: kind, scale }, pixels }) =>
+        pixels === undefined ? [] : { kind, scale, pixels: slice(pixels, axis.time, window.start, window.end) },
+      ),
       ...buildCondition(model.manifest, given),
     };
     const predict = (prompt: PromptEmbeds) => run(model, { latents, timestep, prompt, ...condition }, context);

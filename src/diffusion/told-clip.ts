@@ -35,7 +35,7 @@ export async function tellClip(
   if (manifest.graphs.denoiser.controls === undefined) return { told };
   const places = Array.from({ length: pixelFrames(manifest, shape[axis.time] as number) }, (_, at) => at);
   const isGrey = places.every((at) => frameAt(at).kept === undefined && frameAt(at).remade === undefined);
-  return { told, control: { latents: isGrey ? latents : await encode('remade'), scale: 1 } };
+  return { told, controlLatents: isGrey ? latents : await encode('remade') };
 }
 
 /** Yields a clip's pixels, those of a latent frame at a time. */

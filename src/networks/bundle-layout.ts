@@ -2,8 +2,8 @@
 import { posix } from 'node:path';
 import type { BundleFile, Manifest } from './manifest.js';
 
-/** The graphs of a bundle, as the manifest calls them. */
-export const graphNames = [
+/** The graphs that a bundle has one of at most, as the manifest calls them. */
+const graphNames = [
   'textEncoder',
   'textEncoder2',
   'imageEncoder',
@@ -12,7 +12,13 @@ export const graphNames = [
   'vaeEncoder',
   'vaeDecoder',
 ] as const;
-export type GraphName = (typeof graphNames)[number];
+
+/** A network that reads off a picture what the denoiser is to make, by what the picture shows. */
+export type ControlNetName = `controlNet:${string}`;
+export const controlNetName = (kind: string): ControlNetName => `controlNet:${kind}`;
+export const isControlNet = (graph: GraphName): graph is ControlNetName => graph.startsWith('controlNet:');
+
+export type GraphName = (typeof graphNames)[number] | ControlNetName;
 
 /** Files that have the same place in every bundle. */
 export const bundleFiles = {
@@ -29,9 +35,15 @@ export function tokenizerFile(folder: TokenizerFolder): string {
   return `${folder}/tokenizer.json`;
 }
 
+/** Returns all graphs that a bundle may have, and those of its control nets. */
+export function graphsOf({ graphs }: Manifest): GraphName[] {
+  return [...graphNames, ...(graphs.controlNets ?? []).map(({ kind }) => controlNetName(kind))];
+}
+
 /** Returns the file of a graph that is opened, or undefined when the bundle has no such graph. */
 export function graphPath({ graphs }: Manifest, graph: GraphName): string | undefined {
-  return graphs[graph]?.path;
+  if (!isControlNet(graph)) return graphs[graph]?.path;
+  return graphs.controlNets?.find(({ kind }) => controlNetName(kind) === graph)?.path;
 }
 
 /** Returns the files of a graph: the one that is opened, and whatever lies beside it; none when the bundle has no such graph. */

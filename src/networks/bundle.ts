@@ -6,7 +6,7 @@ import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:pat
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { BundleError, expected } from '../errors.js';
-import { bundleFiles, graphFiles, graphNames } from './bundle-layout.js';
+import { bundleFiles, graphFiles, graphsOf } from './bundle-layout.js';
 import { type BundleFile, type Manifest, manifestFormatVersion, manifestSchema } from './manifest.js';
 import { manifestProblem } from './manifest-rules.js';
 import { type OptimumLayout, optimumFiles, readOptimumFolder } from './optimum-folder.js';
@@ -49,7 +49,7 @@ export async function readBundle(nameOrPath: string): Promise<Bundle> {
     const { size } = await statInside(path, file.path);
     if (size !== file.sizeBytes) throw altered(path, [`${file.path} has ${size} bytes instead of ${file.sizeBytes}`]);
   }
-  const ofGraphs = new Set(graphNames.flatMap((graph) => graphFiles(manifest, graph)));
+  const ofGraphs = new Set(graphsOf(manifest).flatMap((graph) => graphFiles(manifest, graph)));
   await verifyFiles(
     path,
     manifest.files.filter((file) => !ofGraphs.has(file)),

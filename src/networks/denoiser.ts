@@ -1,19 +1,22 @@
 // One call of the denoiser: what the graph wants is made from what is given, and held against it before anything runs.
 import { expected, InvalidOptionError, NetworkError } from '../errors.js';
-import { axis, createTensor, filled, sameShape, sizeOf, type Tensor } from '../tensor/tensor.js';
+import { axis, createTensor, filled, sameShape, type Tensor } from '../tensor/tensor.js';
+import { residualName, residualShapes } from './control-net.js';
+import { assertRow, commonBatch, feed, type Part, repeated } from './feeds.js';
 import { conditionMaskLength, type Manifest } from './manifest.js';
 import type { CallOptions, DenoiserCall } from './model.js';
 import type { NetworkSession, NetworkTensor } from './session.js';
 
 /**
  * Returns the prediction [B, C, t, h, w]. Latents, prompt and conditions of batch 1 are repeated to the batch of the
- * others; conditions that the graph takes and the call doesn't give are zeros. Throws InvalidOptionError for tensors that
+ * others; conditions that the graph takes and the call doesn't give are zeros. `residuals` are what control nets gave, whose
+ * buffers are given away. Throws InvalidOptionError for tensors that
  * don't fit the model or each other, before the network runs.
  */
 export async function predict(
   session: NetworkSession,
   manifest: Manifest,
-  call: DenoiserCall,
+  call: DenoiserCall & { residuals?: readonly Tensor[] | undefined },
   options: CallOptions,
 ): Promise<Tensor> {
   const { latent, graphs } = manifest;
@@ -104,6 +107,10 @@ export async function predict(
       throw new InvalidOptionError(`This model takes no ${name}. Use a model whose tasks include what you want to do.`);
     }
   }
+  for (const [index, shape] of residualShapes(manifest, batch, volume).entries()) {
+    const name = residualName(index);
+    feeds[name] = feed(session, name, call.residuals?.[index] ?? createTensor(shape));
+  }
   const { prediction } = await session.run(feeds, { ...options, transfer: true });
   const shape = [batch, latent.channels, ...volume];
   if (prediction?.type !== 'float32' || !sameShape(prediction.shape, shape)) {
@@ -112,56 +119,4 @@ export async function predict(
     );
   }
   return { data: prediction.data, shape };
-}
-
-/** An input of the graph, and what the call gives for it. */
-interface Part {
-  readonly input: string;
-  readonly name: string;
-  readonly tensor: Tensor | undefined;
-  /** Its shape without the batch; undefined or a symbol where any length will do. */
-  readonly row: readonly (number | string | undefined)[];
-}
-
-function assertRow({ name, tensor, row }: Part): void {
-  if (tensor === undefined) return;
-  const [batch = 0, ...lengths] = tensor.shape;
-  const fits =
-    batch >= 1 &&
-    lengths.length === row.length &&
-    row.every((length, index) => typeof length !== 'number' || (length >= 1 && length === lengths[index]));
-  if (!fits || tensor.data.length !== sizeOf(tensor.shape)) {
-    const rule = row.map((length) => length ?? 'any').join(', ');
-    throw new InvalidOptionError(expected(`shape of ${name}`, `[B, ${rule}] with as many numbers`, [...tensor.shape]));
-  }
-}
-
-function commonBatch(parts: readonly Part[]): number {
-  const batches = parts.flatMap(({ name, tensor }) =>
-    tensor === undefined ? [] : [{ name, batch: tensor.shape[0] ?? 0 }],
-  );
-  const batch = Math.max(...batches.map((part) => part.batch));
-  for (const part of batches) {
-    if (part.batch === 1 || part.batch === batch) continue;
-    throw new InvalidOptionError(expected(`batch of ${part.name}`, `1 or ${batch}, as the largest is`, part.batch));
-  }
-  return batch;
-}
-
-/** Returns a copy of the rows, repeated to the batch; zeros when there is no tensor. */
-function repeated(tensor: Tensor | undefined, batch: number, row: readonly number[]): Tensor {
-  if (tensor === undefined) return createTensor([batch, ...row]);
-  const result = createTensor(tensor.shape.with(0, batch));
-  for (let at = 0; at < result.data.length; at += tensor.data.length) result.data.set(tensor.data, at);
-  return result;
-}
-
-/** Returns the tensor in the type that the graph's input has; integers must be whole. */
-function feed({ inputs }: NetworkSession, name: string, { data, shape }: Tensor): NetworkTensor {
-  if (inputs.find((input) => input.name === name)?.type !== 'int64') return { type: 'float32', data, shape };
-  const fraction = data.find((value) => !Number.isInteger(value));
-  if (fraction !== undefined) {
-    throw new InvalidOptionError(expected(name, 'whole numbers for this model', fraction));
-  }
-  return { type: 'int64', data: BigInt64Array.from(data, BigInt), shape };
 }

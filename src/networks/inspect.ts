@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { sizeOf } from '../tensor/tensor.js';
 import type { Bundle } from './bundle.js';
-import { type GraphName, graphFiles, graphNames, graphPath } from './bundle-layout.js';
+import { type GraphName, graphFiles, graphPath, graphsOf } from './bundle-layout.js';
 import { countParameters, dataTypes, type GraphOutline, readGraphOutline } from './onnx-file.js';
 import { stateBytes, workBytes } from './vae-limits.js';
 
@@ -23,7 +23,7 @@ export interface GraphSize {
 /** Returns the size of every graph of a bundle. Throws BundleError when one is no ONNX file. */
 export function inspectBundle({ path: folder, manifest }: Bundle): GraphSize[] {
   const sizes: GraphSize[] = [];
-  for (const graph of graphNames) {
+  for (const graph of graphsOf(manifest)) {
     const path = graphPath(manifest, graph);
     if (path === undefined) continue;
     const outline = readGraphOutline(join(folder, path));

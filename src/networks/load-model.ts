@@ -3,7 +3,8 @@
 import { NetworkError } from '../errors.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type Bundle, readBundle, readBundleJson, readBundleText } from './bundle.js';
-import { type GraphName, tokenizerFile, tokenizerFolders } from './bundle-layout.js';
+import { controlNetName, type GraphName, tokenizerFile, tokenizerFolders } from './bundle-layout.js';
+import { addUpControls } from './control-net.js';
 import { predict } from './denoiser.js';
 import { resolveDevice } from './device.js';
 import { EmbedsCache } from './embeds-cache.js';
@@ -148,7 +149,13 @@ class BundleModel implements Model {
 
   async denoise(call: DenoiserCall, options: CallOptions = {}): Promise<Tensor> {
     const graph = isSecondDenoisers(this.manifest, call.timestep) ? 'denoiser2' : 'denoiser';
-    return this.#networks.use(graph, (network) => predict(network, this.manifest, call, options));
+    const residuals = await addUpControls(
+      (kind, run) => this.#networks.use(controlNetName(kind), run),
+      this.manifest,
+      call,
+      options,
+    );
+    return this.#networks.use(graph, (network) => predict(network, this.manifest, { ...call, residuals }, options));
   }
 
   async close(): Promise<void> {

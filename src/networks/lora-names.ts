@@ -17,7 +17,8 @@ export interface LoraTarget {
 export interface NamedGraph {
   readonly graph: GraphName;
   readonly weights: ReadonlyMap<string, Weight>;
-  /** Returns the module's own names for one that follows a prefix in a file, or undefined where there is none. */
+  /** Returns the module's own names for one that follows a prefix in a file, none for one that the graph has no use for, or undefined
+   * where there is no such module. */
   find(name: string): readonly string[] | undefined;
   readonly prefixes: readonly string[];
 }
@@ -29,7 +30,7 @@ const filePrefixes = {
     ...['lora_unet_', 'lora_transformer_', ''],
   ],
   denoiser2: [],
-  textEncoder: ['text_encoder.', 'lora_te_', 'lora_te1_'],
+  textEncoder: ['text_encoder.', 'lora_te_', 'lora_te1_', 'lora_', ''],
 } as const satisfies Partial<Record<GraphName, readonly string[]>>;
 
 /** Returns the graphs that a LoRA may change. Throws BundleError. Blocks for some milliseconds. */
@@ -42,7 +43,10 @@ export function nameGraphs({ path, manifest }: Bundle): NamedGraph[] {
     return {
       graph,
       weights: new Map(weights.map((weight) => [weight.name, weight])),
-      find: createFinder(weights, (graph === 'textEncoder' ? textEncoder : denoiser).otherNames),
+      find:
+        graph === 'textEncoder'
+          ? createFinder(weights, textEncoder.otherNames, textEncoder.unusedModules)
+          : createFinder(weights, denoiser.otherNames),
       prefixes: [...new Set([`${posix.dirname(place)}.`, ...filePrefixes[graph]])],
     };
   });
@@ -65,7 +69,11 @@ type OtherNames = Manifest['graphs']['denoiser']['otherNames'];
 const placeholder = '{n}';
 const withUnderscores = (name: string): string => name.replaceAll('.', '_');
 
-function createFinder(weights: readonly Weight[], otherNames: OtherNames = {}): NamedGraph['find'] {
+function createFinder(
+  weights: readonly Weight[],
+  otherNames: OtherNames = {},
+  unusedModules: readonly string[] = [],
+): NamedGraph['find'] {
   const modules = new Set(weights.map(({ name }) => name.replace(/\.(?:weight|bias)$/, '')));
   const known = new Map<string, string>();
   for (const module of modules) known.set(withUnderscores(module), module);
@@ -81,6 +89,8 @@ function createFinder(weights: readonly Weight[], otherNames: OtherNames = {}): 
       ours: [ours].flat().map(write),
     })),
   );
+  const unused = unusedModules.flatMap((module) => [`${module}.`, `${withUnderscores(module)}_`]);
+  const isUnused = (name: string) => unused.some((start) => name.startsWith(start));
   return (name) => {
     const own = known.get(name);
     if (own !== undefined) return [own];
@@ -88,10 +98,12 @@ function createFinder(weights: readonly Weight[], otherNames: OtherNames = {}): 
       const match = pattern.exec(name);
       if (match === null) continue;
       const rest = name.slice(match[0].length);
-      const found = ours.flatMap((text) => known.get(fill(text, match.slice(1)) + rest) ?? []);
+      const names = ours.map((text) => fill(text, match.slice(1)) + rest);
+      const found = names.flatMap((text) => known.get(text) ?? []);
       if (found.length === ours.length) return found;
+      if (names.every(isUnused)) return [];
     }
-    return undefined;
+    return isUnused(name) ? [] : undefined;
   };
 }
 

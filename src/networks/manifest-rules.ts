@@ -1,6 +1,6 @@
 // What the fields of a manifest have to say to each other.
 import { posix } from 'node:path';
-import { bundleFiles, graphNames, graphPath, tokenizerFile, tokenizerFolders } from './bundle-layout.js';
+import { bundleFiles, graphPath, graphsOf, tokenizerFile, tokenizerFolders } from './bundle-layout.js';
 import { frameStep, type Manifest, readsPictures } from './manifest.js';
 
 /** Returns the first field that contradicts another and how, or undefined when all agree. */
@@ -10,12 +10,13 @@ export function manifestProblem(manifest: Manifest): string | undefined {
 
 function rules(manifest: Manifest): readonly (readonly [problem: string, isKept: boolean])[] {
   const { latent, defaults, window, graphs, files } = manifest;
-  const { inputs, conditionMask, conditionFrom, knownFrames, knownPlace, knownShare, knownNoise, controls } =
+  const { inputs, conditionMask, conditionFrom, knownFrames, knownPlace, knownShare, knownNoise, controls, residuals } =
     graphs.denoiser;
+  const kinds = graphs.controlNets?.map(({ kind }) => kind) ?? [];
   const listed = new Set(files.map(({ path }) => path));
   const halves = [graphs.vaeEncoder, graphs.vaeDecoder];
   const graphPaths = [
-    ...graphNames.flatMap((graph) => graphPath(manifest, graph) ?? []),
+    ...graphsOf(manifest).flatMap((graph) => graphPath(manifest, graph) ?? []),
     ...halves.flatMap(({ first }) => first?.path ?? []),
   ];
   const tokenizers = [
@@ -86,6 +87,19 @@ function rules(manifest: Manifest): readonly (readonly [problem: string, isKept:
       inputs.includes('control_latents') === (controls !== undefined) &&
         inputs.includes('control_scale') === (controls !== undefined) &&
         (controls === undefined || conditionFrom === 'pixels'),
+    ],
+    ['graphs.controlNets: expected each kind once', new Set(kinds).size === kinds.length],
+    [
+      'graphs.denoiser.residuals: expected with controlNets alone, and those without controls',
+      (residuals === undefined) === (kinds.length === 0) && (controls === undefined || kinds.length === 0),
+    ],
+    [
+      'graphs.controlNets: expected latent.temporalCompression 1, a picture for each latent frame',
+      kinds.length === 0 || latent.temporalCompression === 1,
+    ],
+    [
+      'tasks: expected control exactly with controls or controlNets',
+      manifest.tasks.includes('control') === (controls !== undefined || kinds.length > 0),
     ],
     [
       'graphs.textEncoder2: expected pooled_embeds among graphs.denoiser.inputs',

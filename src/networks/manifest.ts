@@ -41,6 +41,9 @@ const streamingGraphSchema = z.object({
   states: z.array(stateSchema).max(512),
 });
 
+/** What control nets add at one place: the latents' height and width are divided there by that, and rounded up. */
+const residualSchema = z.object({ channels: positiveInt, spatialDivisor: positiveInt });
+
 const moduleName = z.string().regex(/^(?:[\w.]|\{n\})+$/);
 
 /**
@@ -77,6 +80,9 @@ export const denoiserInputs = [
  * the latent frame's place in the clip.
  */
 export const conditionMaskChannels = ['keep', 'keep-frames', 'keep-pixels', 'follow'] as const;
+
+/** What a picture shows that says what is to be made. `edges` are found in any picture, the others are given as pictures. */
+const controlName = z.string().regex(/^[a-z0-9-]+$/);
 
 /** What a bundle may be able to do; each is a way to fill the denoiser's inputs. */
 export const tasks = [
@@ -141,6 +147,8 @@ export const manifestSchema = z.object({
   graphs: z.object({
     textEncoder: textEncoderSchema.extend({
       otherNames: otherNamesSchema,
+      /** Modules of the model that the graph has no use for: what LoRA files hold for them is passed over. */
+      unusedModules: z.array(moduleName).optional(),
       /** What the graph is given beyond tokens: `image_embeds` of the picture that a prompt is read with, zeros for none. */
       inputs: z.array(z.literal('image_embeds')).optional(),
       /** What stands for a negative prompt that nobody asked for. Default: the embeddings of `defaults.negativePrompt`. */
@@ -173,11 +181,15 @@ export const manifestSchema = z.object({
       knownNoise: z.number().min(0).optional(),
       otherNames: otherNamesSchema,
       /** What a control clip may show, such as `depth`; the graph takes one as `control_latents`. */
-      controls: z
-        .array(z.string().regex(/^[a-z0-9-]+$/))
-        .min(1)
-        .optional(),
+      controls: z.array(controlName).min(1).optional(),
+      /** Inputs `residual_<i>` [B·t, channels, h, w], a row a frame: what control nets add to it. */
+      residuals: z.array(residualSchema).min(1).max(64).optional(),
     }),
+    /** Networks that read off a picture what is to be made; `kind` says what their pictures show. */
+    controlNets: z
+      .array(z.object({ kind: controlName, path: relativePath }))
+      .min(1)
+      .optional(),
     /** Takes over from `denoiser` below that share of the noise schedule; its inputs are the same. */
     denoiser2: z
       .object({

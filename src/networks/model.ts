@@ -61,6 +61,18 @@ export interface DenoiserCall {
   readonly controlLatents?: Tensor | undefined;
   /** [B]: how much that counts. Default 1. */
   readonly controlScale?: Tensor | undefined;
+  /** Pictures for the model's control nets. */
+  readonly controls?: readonly ControlPictures[] | undefined;
+}
+
+/** Pictures that a control net reads off what is to be made. */
+export interface ControlPictures {
+  /** What they show; the model has a net for that. */
+  readonly kind: string;
+  /** [1, 3, t, H, W] in [-1, 1], one for each latent frame. */
+  readonly pixels: Tensor;
+  /** What the net's answers are multiplied by; the net is not run for 0. */
+  readonly scale: number;
 }
 
 /** What the VAE says of a clip: its code, and how far the code may lie from that. */

@@ -1,5 +1,5 @@
 // The networks of a model: opened when they are first used, and given up again as memory is to be spared.
-import type { GraphName } from './bundle-layout.js';
+import { type GraphName, isControlNet } from './bundle-layout.js';
 import type { MemoryUse } from './model.js';
 import type { NetworkSession } from './session.js';
 
@@ -55,7 +55,11 @@ export class NetworkPool {
 
   async #network(graph: GraphName): Promise<NetworkSession> {
     // Before another one is opened, so that the two are never there at once.
-    await this.release([...this.#networks.keys()].filter((other) => other !== graph && this.#isSpared(other)));
+    await this.release(
+      [...this.#networks.keys()].filter(
+        (other) => other !== graph && !workTogether(other, graph) && this.#isSpared(other),
+      ),
+    );
     const known = this.#networks.get(graph);
     if (known !== undefined) return known;
     const opening = this.#open(graph);
@@ -78,4 +82,10 @@ export class NetworkPool {
   #count(graph: GraphName, change: 1 | -1): void {
     this.#users.set(graph, (this.#users.get(graph) ?? 0) + change);
   }
+}
+
+/** Whether two networks take turns at every step, so that neither is given up for the other. */
+function workTogether(one: GraphName, other: GraphName): boolean {
+  const nets = [one, other].filter(isControlNet).length;
+  return nets === 2 || (nets === 1 && (one.startsWith('denoiser') || other.startsWith('denoiser')));
 }

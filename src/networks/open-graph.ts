@@ -2,7 +2,8 @@
 import { join } from 'node:path';
 import { BundleError } from '../errors.js';
 import { type Bundle, verifyFiles } from './bundle.js';
-import { type GraphName, graphFiles, graphPath } from './bundle-layout.js';
+import { type GraphName, graphFiles, graphPath, isControlNet } from './bundle-layout.js';
+import { residualName } from './control-net.js';
 import { conditionMaskLength, type Manifest, readsPictures, type StreamingGraph } from './manifest.js';
 import { openSession, type SessionOptions } from './open-session.js';
 import { translateOptimum } from './optimum-graphs.js';
@@ -100,6 +101,13 @@ function signature(manifest: Manifest, graph: GraphName): Signature {
       outputs: [wanted('image_embeds', [any, any, any])],
     };
   }
+  if (isControlNet(graph)) {
+    const timestep = wanted('timestep', [any], ['float32', 'int64']);
+    return {
+      inputs: [latents, timestep, wanted('prompt_embeds', [any, any, any]), pixels],
+      outputs: residuals(manifest),
+    };
+  }
   if (graph === 'denoiser' || graph === 'denoiser2') {
     const { inputs } = graphs.denoiser;
     const optional = {
@@ -116,7 +124,12 @@ function signature(manifest: Manifest, graph: GraphName): Signature {
       control_scale: wanted('control_scale', [any]),
     };
     return {
-      inputs: [latents, wanted('timestep', [any], ['float32', 'int64']), ...inputs.map((name) => optional[name])],
+      inputs: [
+        latents,
+        wanted('timestep', [any], ['float32', 'int64']),
+        ...inputs.map((name) => optional[name]),
+        ...residuals(manifest),
+      ],
       outputs: [{ ...latents, name: 'prediction' }],
     };
   }
@@ -129,6 +142,13 @@ function signature(manifest: Manifest, graph: GraphName): Signature {
     inputs: [...taken, ...stateTensors(states, stateInput)],
     outputs: [...given, ...stateTensors(states, stateOutput)],
   };
+}
+
+/** Returns what control nets give and the denoiser takes: a row a frame. */
+function residuals({ graphs }: Manifest): WantedTensor[] {
+  return (graphs.denoiser.residuals ?? []).map(({ channels }, index) =>
+    wanted(residualName(index), [any, channels, any, any]),
+  );
 }
 
 function stateTensors(states: StreamingGraph['states'], nameOf: (index: number) => string): WantedTensor[] {

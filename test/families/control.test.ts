@@ -43,13 +43,13 @@ test('controls and references that do not fit are refused', async () => {
   for (const control of ['depth', `edges=${clip}`, `=${clip}`]) {
     await refused(
       InvalidOptionError,
-      /control to be NAME=clip or NAME=clip:scale, NAME one of depth, pose/,
+      /control to be NAME=clip, NAME=clip:SCALE or NAME=clip:SCALE:START:END, NAME one of depth, pose/,
       run({ control }),
     );
   }
   await refused(
     MediaError,
-    /frames of control .* to be at least 13, got 9/,
+    /frames of control .* to be at least 13, got "9 at most"/,
     run({ control: `depth=${clip}`, numFrames: 13, frameRate: 16 }),
   );
   await refused(

@@ -12,7 +12,9 @@ const level = 637.5;
 async function goldenCall(
   model: Model,
 ): Promise<
-  Required<Omit<DenoiserCall, 'imageEmbeds' | 'guidance' | 'frameStarts' | 'controlLatents' | 'controlScale'>>
+  Required<
+    Omit<DenoiserCall, 'imageEmbeds' | 'guidance' | 'frameStarts' | 'controlLatents' | 'controlScale' | 'controls'>
+  >
 > {
   const file = await openSafetensors(goldensPath);
   const prompts: string[] = JSON.parse(file.metadata.prompts ?? '[]');

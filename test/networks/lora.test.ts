@@ -6,7 +6,10 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { textToVideo } from '../../pipelines/text-to-video.js';
 import { FormatError, InvalidOptionError } from '../../src/errors.js';
+import { readBundle } from '../../src/networks/bundle.js';
 import { loadModel } from '../../src/networks/load-model.js';
+import { planLoras } from '../../src/networks/lora.js';
+import { nameGraphs } from '../../src/networks/lora-names.js';
 import type { Model } from '../../src/networks/model.js';
 import { writeSafetensors } from '../../src/tensor/safetensors.js';
 import { axis, concat, createTensor, type Tensor } from '../../src/tensor/tensor.js';
@@ -208,6 +211,40 @@ describe('LoRA files', () => {
       lora_adapter_metadata: JSON.stringify({ ...described, 'text_encoder.use_dora': true }),
     });
     await refused(tensors, /lora_adapter_metadata .* a JSON object/, { lora_adapter_metadata: '[' });
+  });
+
+  it('name modules in any way and change the same weights by the same numbers', async () => {
+    const plan = async (name: string, tensors: Record<string, Tensor>) => {
+      await writeSafetensors(path, tensors);
+      return (await planLoras(await readBundle(`${familyFixtures}${name}`), [{ path, scale: 0.5 }])).read('denoiser');
+    };
+    const halves = (prefix: string, names: readonly [string, string], write: (module: string) => string) => {
+      const [down, up] = Object.values(layer('', 24, 24));
+      assert.ok(down !== undefined && up !== undefined);
+      return {
+        [`${prefix}${write(module)}.${names[0]}.weight`]: down,
+        [`${prefix}${write(module)}.${names[1]}.weight`]: up,
+      };
+    };
+    const module = 'blocks.1.self_attn.k';
+    const underscores = (name: string) => name.replaceAll('.', '_');
+    const wanted = await plan('tiny-wan', layer('transformer.blocks.1.attn1.to_k', 24, 24));
+    assert.equal(wanted.length, 1);
+    for (const tensors of [
+      halves('diffusion_model.', ['lora_A', 'lora_B'], String),
+      halves('diffusion_model.', ['lora_down', 'lora_up'], String),
+      halves('lora_unet_', ['lora_down', 'lora_up'], underscores),
+      halves('', ['lora_A.default', 'lora_B.default'], String),
+    ]) {
+      assert.deepEqual(await plan('tiny-wan', tensors), wanted, Object.keys(tensors)[0]);
+    }
+    // LTX-Video's authors call the modules as diffusers does.
+    const query = 'transformer_blocks.0.attn1.to_q';
+    const bundled = nameGraphs(await readBundle(`${familyFixtures}tiny-ltx`)).find(({ graph }) => graph === 'denoiser');
+    const [rows = 0, columns = 0] = bundled?.weights.get(`${query}.weight`)?.shape ?? [];
+    const theirs = await plan('tiny-ltx', layer(`diffusion_model.${query}`, rows, columns));
+    assert.equal(theirs.length, 1);
+    assert.deepEqual(theirs, await plan('tiny-ltx', layer(`transformer.${query}`, rows, columns)));
   });
 
   it('change the bundled kind of model', async () => {

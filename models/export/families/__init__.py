@@ -14,6 +14,7 @@ Exporter = Callable[[PipelineFolder, BundleWriter], dict[str, Any]]
 
 # By the class in model_index.json.
 EXPORTERS: dict[str, Exporter] = {
+    "AnimateDiffControlNetPipeline": animatediff.export,
     "AnimateDiffPipeline": animatediff.export,
     "AnimateDiffVideoToVideoPipeline": animatediff.export,
     "CogVideoXImageToVideoPipeline": cogvideox.export_image_to_video,
@@ -26,7 +27,10 @@ EXPORTERS: dict[str, Exporter] = {
     "LTXPipeline": ltx.export_text_to_video,
     "LatentConsistencyModelPipeline": stable_diffusion.export_distilled,
     "LatentConsistencyModelImg2ImgPipeline": stable_diffusion.export_distilled,
-    # These three share one layout; what the UNet takes tells what it is for.
+    # These share one layout; what the UNet takes tells what it is for.
+    "StableDiffusionControlNetImg2ImgPipeline": stable_diffusion.export,
+    "StableDiffusionControlNetInpaintPipeline": stable_diffusion.export,
+    "StableDiffusionControlNetPipeline": stable_diffusion.export,
     "StableDiffusionPipeline": stable_diffusion.export,
     "StableDiffusionImg2ImgPipeline": stable_diffusion.export,
     "StableDiffusionInpaintPipeline": stable_diffusion.export,
@@ -37,3 +41,6 @@ EXPORTERS: dict[str, Exporter] = {
     "WanVACEPipeline": wan.export_controlled,
     "WanPipeline": wan.export_text_to_video,
 }
+
+# Those that a ControlNet may go with.
+WITH_CONTROL_NETS = {name for name, export in EXPORTERS.items() if export in (animatediff.export, stable_diffusion.export)}

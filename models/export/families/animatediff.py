@@ -18,8 +18,10 @@ from ..bundle import BundleWriter
 from ..errors import ExportError
 from ..graph import Graph
 from ..pipeline_folder import PipelineFolder
+from ..repeats import repeat_rows
 from ..tokenizer import add_tokenizer
-from .stable_diffusion import COMPONENTS, FRAME_RATE, add_vae, text_encoder_graph
+from .control_net import add_control_nets, describe_residuals, residual_examples, residual_names
+from .stable_diffusion import COMPONENTS, FRAME_RATE, TEXT_NAMES, add_vae, text_encoder_graph
 
 # Frames that motion modules are trained on, and how many neighbouring windows share of a longer clip.
 WINDOW = 16
@@ -45,13 +47,16 @@ def export(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]:
     if unet.config.out_channels != channels or longest < WINDOW:
         raise ExportError(f"Expected the UNet of {folder.path} to take latents and text alone, {WINDOW} frames at least at a time.")
     with exportable_repeats():
-        bundle.add_graph("unet/model.onnx", denoiser_graph(unet))
+        bundle.add_graph("unet/model.onnx", denoiser_graph(unet, takes_residuals=bool(folder.control_nets)))
+    config = unet.config
     del unet
+    nets = add_control_nets(bundle, folder.control_nets, config, scale)
+    denoiser = {"path": "unet/model.onnx", "inputs": ["prompt_embeds"], **({"residuals": describe_residuals(config)} if nets else {})}
     if vae_channels != channels:
         raise ExportError(f"Expected the VAE of {folder.path} to have {channels} channels, got {vae_channels}.")
     return {
         "summary": "AnimateDiff: clips from a prompt.",
-        "tasks": ["text", "restyle"],
+        "tasks": ["text", "restyle", *(["control"] if nets else [])],
         "latent": {"channels": channels, "temporalCompression": 1, "spatialCompression": scale, "sizeMultiple": scale},
         "defaults": {
             "width": side * scale, "height": side * scale, "numFrames": WINDOW, "frameRate": FRAME_RATE, "steps": 50,
@@ -59,47 +64,48 @@ def export(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]:
         },
         "window": {"latentFrames": WINDOW, "overlap": OVERLAP},
         "graphs": {
-            "textEncoder": {"path": "text_encoder/model.onnx", "maxTokens": max_tokens, "padding": "max"},
-            "denoiser": {"path": "unet/model.onnx", "inputs": ["prompt_embeds"]},
+            "textEncoder": {"path": "text_encoder/model.onnx", "maxTokens": max_tokens, "padding": "max", "otherNames": TEXT_NAMES},
+            "denoiser": denoiser,
+            **({"controlNets": nets} if nets else {}),
             "vaeEncoder": {"path": "vae_encoder/model.onnx", "latentFrames": 1, "states": []},
             "vaeDecoder": {"path": "vae_decoder/model.onnx", "latentFrames": 1, "states": []},
         },
     }  # fmt: skip
 
 
-def denoiser_graph(model: UNetMotionModel) -> Graph:
+def denoiser_graph(model: UNetMotionModel, takes_residuals: bool = False) -> Graph:
+    config = model.config
+
     class Denoiser(type(model)):
         """The prediction as one tensor, from one prompt for all frames."""
 
-        def forward(self, latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
+        def forward(self, latents: Tensor, timestep: Tensor, prompt_embeds: Tensor, *residuals: Tensor) -> Tensor:
+            *down, middle = residuals or (None,)
             torch._check(timestep.shape[0] == latents.shape[0])
             torch._check(prompt_embeds.shape[0] == latents.shape[0])
             embeds = repeat_rows(prompt_embeds, latents.shape[2], dim=0)
-            return super().forward(latents, timestep, embeds, return_dict=False)[0]
+            return super().forward(
+                latents, timestep, embeds, down_block_additional_residuals=down or None, mid_block_additional_residual=middle, return_dict=False
+            )[0]
 
     model.__class__ = Denoiser
 
     def example(batch: int, frames: int, height: int, width: int, tokens: int) -> tuple[Tensor, ...]:
         generator = torch.Generator().manual_seed(frames * height + width)
         return (
-            torch.randn(batch, model.config.in_channels, frames, height, width, generator=generator),
+            torch.randn(batch, config.in_channels, frames, height, width, generator=generator),
             torch.linspace(900, 100, batch),
-            torch.randn(batch, tokens, model.config.cross_attention_dim, generator=generator),
+            torch.randn(batch, tokens, config.cross_attention_dim, generator=generator),
+            *(residual_examples(config, batch * frames, height, width, generator) if takes_residuals else []),
         )
 
     free = {"latents": (2, 3, 4), "timestep": (), "prompt_embeds": (1,)}
+    if takes_residuals:
+        free |= dict.fromkeys(residual_names(config), (2, 3))
     # Traced at a size that does not halve evenly all the way down: its graph then joins levels of any size. No two lengths
     # are the same, as the tracer would take them for one.
-    odd = 2 ** len(model.config.block_out_channels) + 1
+    odd = 2 ** len(config.block_out_channels) + 1
     return Graph(model, free, ("prediction",), (example(2, 3, odd, odd + 2, 11), example(1, 16, 8, 4, 77), example(1, 1, 6, 8, 3)))
-
-
-def repeat_rows(x: Tensor, repeats: int, dim: int, output_size: int | None = None) -> Tensor:
-    """Each row as often, one after the other; torch 2.13 exports its own function for this with a number frozen in."""
-    shape = x.shape
-    return x.unsqueeze(dim + 1).expand(*shape[: dim + 1], repeats, *shape[dim + 1 :]).reshape(
-        *shape[:dim], shape[dim] * repeats, *shape[dim + 1 :]
-    )
 
 
 @contextmanager

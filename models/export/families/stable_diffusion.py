@@ -20,6 +20,7 @@ from ..errors import ExportError
 from ..graph import Graph
 from ..pipeline_folder import PipelineFolder
 from ..tokenizer import add_tokenizer
+from .control_net import add_control_nets, describe_residuals, residual_examples, residual_names
 
 COMPONENTS = ("tokenizer", "text_encoder", "unet", "vae", "scheduler")
 FRAME_RATE = 8
@@ -70,18 +71,21 @@ def add_pictures(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]
         raise ExportError(f"Expected the UNet of {folder.path} to take text and a picture's size at most.")
     if vae_channels != channels:
         raise ExportError(f"Expected the VAE of {folder.path} to have {channels} channels, got {vae_channels}.")
-    graph = denoiser_graph(unet, scale)
-    inputs = [name for name in graph.inputs if name not in ("latents", "timestep")]
+    graph = denoiser_graph(unet, scale, takes_residuals=bool(folder.control_nets))
+    inputs = [name for name in graph.inputs if name not in ("latents", "timestep") and not name.startswith("residual_")]
     bundle.add_graph("unet/model.onnx", graph)
     del unet, graph
     denoiser: dict[str, Any] = {"path": "unet/model.onnx", "inputs": inputs}
+    nets = add_control_nets(bundle, folder.control_nets, config, scale)
+    if nets:
+        denoiser["residuals"] = describe_residuals(config)
     if sees_picture:
         denoiser |= {"conditionMask": ["keep"], "conditionFrom": "pixels", "knownFrames": "told"}
     side = config.sample_size * scale
     return {
         "summary": "Stable Diffusion: a part of a picture made anew by a prompt." if sees_picture
         else "Stable Diffusion: pictures from a prompt.",
-        "tasks": ["inpaint"] if sees_picture else ["text", "restyle", "inpaint"],
+        "tasks": [*(["inpaint"] if sees_picture else ["text", "restyle", "inpaint"]), *(["control"] if nets else [])],
         "latent": {"channels": channels, "temporalCompression": 1, "spatialCompression": scale, "sizeMultiple": scale},
         "defaults": {
             "width": side, "height": side, "numFrames": 1, "frameRate": FRAME_RATE, "steps": 50, "guidanceScale": 7.5,
@@ -90,6 +94,7 @@ def add_pictures(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]
         "window": {"latentFrames": 1, "overlap": 0},
         "graphs": {
             "denoiser": denoiser,
+            **({"controlNets": nets} if nets else {}),
             "vaeEncoder": {"path": "vae_encoder/model.onnx", "latentFrames": 1, "states": []},
             "vaeDecoder": {"path": "vae_decoder/model.onnx", "latentFrames": 1, "states": []},
         },
@@ -120,8 +125,8 @@ def token_examples(model: CLIPTextModel) -> tuple[tuple[Tensor, ...], ...]:
     return example(2, longest), example(1, longest), example(3, longest // 2)
 
 
-def denoiser_graph(model: UNet2DConditionModel, scale: int) -> Graph:
-    """`scale` is how many pixels a latent position stands for."""
+def denoiser_graph(model: UNet2DConditionModel, scale: int, takes_residuals: bool = False) -> Graph:
+    """`scale` is how many pixels a latent position stands for; `takes_residuals`: of ControlNets."""
     config = model.config
     channels = config.out_channels
     shown = ["condition_latents", "condition_mask"] if config.in_channels != channels else []
@@ -132,15 +137,17 @@ def denoiser_graph(model: UNet2DConditionModel, scale: int) -> Graph:
         """The prediction for one picture. `condition_mask` is 1 where the picture is kept."""
 
         def forward(self, latents: Tensor, timestep: Tensor, prompt_embeds: Tensor, *others: Tensor) -> Tensor:
-            given = dict(zip(names, others, strict=True))
+            given = dict(zip(names, others[: len(names)], strict=True))
+            *down, middle = others[len(names) :] or (None,)
             sample = latents
             if shown:
                 sample = torch.cat([latents, 1 - given["condition_mask"], given["condition_latents"]], dim=1)
             guidance = embed_guidance(given["guidance"], config.time_cond_proj_dim) if "guidance" in given else None
             size = {"text_embeds": given["pooled_embeds"], "time_ids": picture_size(latents, scale)} if added else None
             prediction = super().forward(
-                sample.squeeze(2), timestep, prompt_embeds, timestep_cond=guidance, added_cond_kwargs=size, return_dict=False
-            )
+                sample.squeeze(2), timestep, prompt_embeds, timestep_cond=guidance, added_cond_kwargs=size,
+                down_block_additional_residuals=down or None, mid_block_additional_residual=middle, return_dict=False,
+            )  # fmt: skip
             return prediction[0].unsqueeze(2)
 
     model.__class__ = Denoiser
@@ -148,6 +155,7 @@ def denoiser_graph(model: UNet2DConditionModel, scale: int) -> Graph:
     def example(batch: int, height: int, width: int, tokens: int) -> tuple[Tensor, ...]:
         generator = torch.Generator().manual_seed(height * width)
         shape = (batch, channels, 1, height, width)
+        residuals = residual_examples(config, batch, height, width, generator) if takes_residuals else []
         given = {
             "pooled_embeds": torch.randn(batch, pooled_width(model), generator=generator) if added else None,
             "guidance": torch.linspace(2, 8, batch),
@@ -155,10 +163,13 @@ def denoiser_graph(model: UNet2DConditionModel, scale: int) -> Graph:
             "condition_mask": (torch.randn(batch, 1, *shape[2:], generator=generator) > 0).float(),
         }
         embeds = torch.randn(batch, tokens, config.cross_attention_dim, generator=generator)
-        return (torch.randn(shape, generator=generator), torch.linspace(900, 100, batch), embeds, *(given[name] for name in names))
+        chosen = (given[name] for name in names)
+        return (torch.randn(shape, generator=generator), torch.linspace(900, 100, batch), embeds, *chosen, *residuals)
 
     free = {"latents": (3, 4), "timestep": (), "prompt_embeds": (1,)}
     free |= {name: (3, 4) if name in shown else () for name in names}
+    if takes_residuals:
+        free |= dict.fromkeys(residual_names(config), (2, 3))
     # Traced at a size that does not halve evenly all the way down: its graph then joins levels of any size. No two lengths
     # are the same, as the tracer would take them for one.
     odd = 2 ** len(config.block_out_channels) + 1

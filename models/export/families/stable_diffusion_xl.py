@@ -16,7 +16,11 @@ from ..errors import ExportError
 from ..graph import Graph
 from ..pipeline_folder import PipelineFolder, read
 from ..tokenizer import add_tokenizer
+from .sgm_names import sgm_names
 from .stable_diffusion import COMPONENTS, add_pictures, token_examples
+
+# What LoRA files call the encoders and their modules.
+TEXT_NAMES = {"text_model.encoder": "text_encoder.encoder", "te2.text_model.encoder": "text_encoder_2.text_model.encoder"}
 
 
 def export(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]:
@@ -31,11 +35,16 @@ def export(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]:
     examples = token_examples(encoders.text_encoder)
     graph = Graph(encoders.eval(), inputs, ("prompt_embeds", "pooled_embeds"), examples, unused_names(encoders))
     bundle.add_graph("text_encoder/model.onnx", graph)
+    unused = unused_modules(encoders)
     del encoders, graph
     described = add_pictures(folder, bundle)
+    names = sgm_names(folder.config("unet"))
     if "pooled_embeds" not in described["graphs"]["denoiser"]["inputs"]:
         raise ExportError(f"Expected the UNet of {folder.path} to take pooled text and a picture's size.")
-    described["graphs"]["textEncoder"] = {"path": "text_encoder/model.onnx", "maxTokens": max_tokens, "padding": "max"}
+    described["graphs"]["denoiser"]["otherNames"] = names
+    described["graphs"]["textEncoder"] = {
+        "path": "text_encoder/model.onnx", "maxTokens": max_tokens, "padding": "max", "otherNames": TEXT_NAMES, "unusedModules": unused,
+    }  # fmt: skip
     if folder.index.get("force_zeros_for_empty_prompt", True):
         described["graphs"]["textEncoder"]["unaskedNegative"] = "zeros"
     described["summary"] = described["summary"].replace("Stable Diffusion", "Stable Diffusion XL")
@@ -58,11 +67,16 @@ class TextEncoders(nn.Module):
         return torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1), second.text_embeds
 
 
+def unused_modules(encoders: TextEncoders) -> list[str]:
+    """The first encoder's last layer and what follows it, which nobody looks at."""
+    last = f".layers.{encoders.text_encoder.config.num_hidden_layers - 1}"
+    names = (name for name, _ in encoders.named_modules() if name.startswith("text_encoder."))
+    return [name for name in names if name.endswith((last, "final_layer_norm"))]
+
+
 def unused_names(encoders: TextEncoders) -> frozenset[str]:
-    """Parameters of the first encoder's last layer and of what follows it, which nobody looks at."""
-    parts = (f".layers.{encoders.text_encoder.config.num_hidden_layers - 1}.", "final_layer_norm.")
-    names = (name for name, _ in encoders.named_parameters() if name.startswith("text_encoder."))
-    return frozenset(name for name in names if any(part in name for part in parts))
+    parts = tuple(f"{name}." for name in unused_modules(encoders))
+    return frozenset(name for name, _ in encoders.named_parameters() if name.startswith(parts))
 
 
 def second_padding(folder: PipelineFolder) -> int:

@@ -20,6 +20,7 @@ from ..__main__ import Choices, export_pipeline
 from ..loop import join_into_loop
 from . import (
     animatediff,
+    animatediff_control,
     cogvideox,
     cogvideox_variants,
     hunyuan_video,
@@ -32,6 +33,7 @@ from . import (
     picture_lora,
     stable_diffusion,
     stable_diffusion_2,
+    stable_diffusion_control,
     stable_diffusion_inpaint,
     stable_diffusion_xl,
     wan,
@@ -58,6 +60,8 @@ FAMILIES = {
     **wan_variants.FAMILIES,
     "tiny-wan-vace": wan_vace,
 }
+# Those with ControlNets, and what writes the runs under them.
+CONTROLLED = {"tiny-animatediff": animatediff_control, "tiny-sd": stable_diffusion_control}
 # Made only when asked for, or elsewhere than in the tests' folder: others hold what they do.
 ON_DEMAND = ("tiny-cogvideox-1.5", *hunyuan_video_picture.FAMILIES, "tiny-ltx-0.9.5", "tiny-wan-two")
 # The VAE of one, as one graph a half that runs through a clip, and the frames that it takes at a time.
@@ -79,10 +83,13 @@ def main() -> None:
             folder = Path(scratch) / name
             pipeline = family.save_pipeline(folder)
             shutil.rmtree(options.out / name, ignore_errors=True)
-            export_pipeline(folder, options.out / name, Choices(source="models/export/parity"))
+            nets = stable_diffusion_control.save_nets(Path(scratch) / "nets") if name in CONTROLLED else ()
+            export_pipeline(folder, options.out / name, Choices(source="models/export/parity", control_nets=nets))
             if name in LORAS:
                 LORAS[name](pipeline, folder, name, options.out)
         family.write_goldens(pipeline, options.out / f"{name}.safetensors")
+        if name in CONTROLLED:
+            CONTROLLED[name].write_goldens(pipeline, options.out / f"{name}-control.safetensors", name)
         if name == LOOPED[0]:
             for half, frames in LOOP_FRAMES.items():
                 parts = [options.out / name / half / file for file in ("first.onnx", "model.onnx")]
@@ -92,15 +99,16 @@ def main() -> None:
 
 
 def write_loras(pipeline: DiffusionPipeline, folder: Path, name: str, out: Path) -> None:
-    """Writes LoRAs, what diffusers makes with them, and the same for a bundle of float16 weights."""
+    """Writes LoRAs, what diffusers makes with them, and the same for bundles of weights of 16 bits."""
     loras = out / f"{name}-loras"
     shutil.rmtree(loras, ignore_errors=True)
     lora.write_files(pipeline.transformer, loras)
     lora.write_goldens(pipeline, name, loras)
-    half = f"{name}-half"
-    shutil.rmtree(out / half, ignore_errors=True)
-    export_pipeline(folder, out / half, Choices(source="models/export/parity", dtype="fp16"))
-    lora.write_goldens(pipeline, half, loras, half=True)
+    for short, dtype in (("half", "fp16"), ("bf16", "bf16")):
+        bundle = f"{name}-{short}"
+        shutil.rmtree(out / bundle, ignore_errors=True)
+        export_pipeline(folder, out / bundle, Choices(source="models/export/parity", dtype=dtype))
+        lora.write_goldens(pipeline, bundle, loras, lora.TYPES[dtype])
 
 
 def write_picture_loras(pipeline: DiffusionPipeline, folder: Path, name: str, out: Path) -> None:
@@ -111,7 +119,7 @@ def write_picture_loras(pipeline: DiffusionPipeline, folder: Path, name: str, ou
     picture_lora.write_goldens(pipeline, name, loras)
 
 
-LORAS = {"tiny-sd": write_picture_loras, "tiny-wan": write_loras}
+LORAS = {"tiny-sd": write_picture_loras, "tiny-sdxl": write_picture_loras, "tiny-wan": write_loras}
 
 
 if __name__ == "__main__":

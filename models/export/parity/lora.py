@@ -14,6 +14,8 @@ from ..families.wan import OTHER_NAMES
 from .goldens import Goldens
 
 RANK = 3
+TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+FILES = ("peft", "original", "original-alpha", "kohya")
 RUN = {"prompt": "a red fox", "width": 32, "height": 16, "numFrames": 5, "steps": 3, "seed": 5, "guidanceScale": 3}
 
 
@@ -83,21 +85,21 @@ def merge(transformer: nn.Module, pipeline: WanPipeline, files: dict[Path, float
     loader.unload_lora_weights()
 
 
-def write_goldens(pipeline: WanPipeline, bundle: str, folder: Path, half: bool = False) -> None:
-    """Writes what diffusers makes with LoRAs of the folder and the bundle's pipeline, whose matrices are float16 where `half`."""
-    if half:
+def write_goldens(pipeline: WanPipeline, bundle: str, folder: Path, dtype: torch.dtype | None = None) -> None:
+    """Writes what diffusers makes with LoRAs of the folder and the bundle's pipeline, whose matrices are of that type."""
+    if dtype is not None:
         pipeline = copy.deepcopy(pipeline)
         for name in ("text_encoder", "transformer"):
             for parameter in matrices(pipeline.components[name]).values():
-                parameter.copy_(parameter.half())
+                parameter.copy_(parameter.to(dtype))
     goldens = Goldens()
 
-    def add(name: str, *loras: tuple[str, float]) -> None:
+    def add(name: str, *loras: tuple[str, float], has_frames: bool = False) -> None:
         transformer = copy.deepcopy(pipeline.transformer)
         files = {folder / f"{file}.safetensors": scale for file, scale in loras}
-        if half and loras:
+        if dtype is not None and loras:
             # What is computed with stays float32, as in the bundle.
-            merged = copy.deepcopy(transformer).half()
+            merged = copy.deepcopy(transformer).to(dtype)
             merge(merged, pipeline, files)
             for parameter, sum_ in zip(matrices(transformer).values(), matrices(merged).values(), strict=True):
                 parameter.copy_(sum_)
@@ -111,22 +113,16 @@ def write_goldens(pipeline: WanPipeline, bundle: str, folder: Path, half: bool =
                 num_inference_steps=RUN["steps"], guidance_scale=RUN["guidanceScale"],
                 generator=torch.Generator().manual_seed(RUN["seed"]), max_sequence_length=512, output_type=kind,
             ).frames
-            for kind in ("latent", "np")
+            for kind in ("latent", *(["np"] if has_frames else []))
         ]  # fmt: skip
         chosen = [{"path": f"{folder.name}/{file}.safetensors", "scale": scale} for file, scale in loras]
-        goldens.add_run(name, "generate", {**RUN, "loras": chosen}, results[0], results[1][0])
+        goldens.add_run(name, "generate", {**RUN, "loras": chosen}, results[0], results[1][0] if has_frames else None)
 
-    add("none")
-    add("zero", ("peft", 0))
-    if half:
-        add("half kohya", ("kohya", 1))
-        add("half original with alpha", ("original-alpha", -1))
-        add("two halves", ("kohya", 0.5), ("original-alpha", 1))
-    else:
-        for scale in (0.5, 1, -1):
-            add(f"peft {scale}", ("peft", scale))
-        add("original", ("original", 1))
-        add("original with alpha", ("original-alpha", 0.5))
-        add("kohya", ("kohya", 1))
-        add("two", ("peft", 0.7), ("original", -0.4))
+    add("none", has_frames=True)
+    for file in FILES:
+        for scale in (0, 0.5, 1, -1):
+            add(f"{file} {scale}", (file, scale), has_frames=scale == 1)
+    add("two", ("peft", 0.7), ("original", -0.4), has_frames=True)
+    for scale in (0, 0.5, 1, -1):
+        add(f"two, the second {scale}", ("kohya", 0.5), ("original-alpha", scale))
     goldens.save(folder.parent / f"{bundle}-loras.safetensors", bundle)
