@@ -1,5 +1,6 @@
 """What the exporter makes of pictures' networks, against the official modules. python -m pytest tests/test_export_stable_diffusion.py"""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -7,8 +8,9 @@ import torch
 from diffusers import LatentConsistencyModelPipeline
 
 from export.errors import ExportError
-from export.families.stable_diffusion import add_vae, embed_guidance, picture_size
+from export.families.stable_diffusion import add_vae, embed_guidance, is_turbo, picture_size
 from export.parity.stable_diffusion import make_vae
+from export.pipeline_folder import PipelineFolder
 from export.repeats import repeat_rows
 
 torch.set_num_threads(1)
@@ -29,6 +31,14 @@ def test_rows_are_repeated_as_torch_does() -> None:
     x = torch.arange(12.0).view(3, 2, 2)
     for dim in (0, 1, 2):
         assert (repeat_rows(x, 3, dim) == x.repeat_interleave(3, dim=dim)).all()
+
+
+@pytest.mark.parametrize("name, source, expected", [
+    ("sdxl-turbo", "", True), ("pipeline", "stabilityai/sd-turbo", True), ("SDXL_Turbo_fp16", "", True),
+    ("stable-diffusion-v1-5", "runwayml/stable-diffusion-v1-5", False), ("turbofan", "", False),
+])  # fmt: skip
+def test_a_turbo_model_is_told_by_the_name_of_its_folder(tmp_path: Path, name: str, source: str, expected: bool) -> None:
+    assert is_turbo(PipelineFolder(tmp_path / name, {"_name_or_path": source})) == expected
 
 
 def test_a_vae_that_shifts_its_latents_is_refused() -> None:

@@ -99,7 +99,8 @@ async function readChanges(files: readonly PlannedFile[], graph: GraphName): Pro
   return [...terms].map(([weight, list]) => ({ weight, terms: list }));
 }
 
-/** Returns the weights that a layer changes, or undefined when the model has no such module. Throws InvalidOptionError. */
+/** Returns the weights that a layer changes, none for a module that the graph has no use for, or undefined when the model has no such
+ * module. Throws InvalidOptionError. */
 function piecesOf(
   layer: LoraLayer,
   file: SafetensorsFile,
@@ -107,6 +108,7 @@ function piecesOf(
   graphs: readonly NamedGraph[],
 ): Piece[] | undefined {
   const target = findTarget(graphs, layer.module);
+  if (target?.modules.length === 0) return [];
   const weights = graphs.find(({ graph }) => graph === target?.graph)?.weights;
   if (target === undefined || weights === undefined) return undefined;
   const { down, up, difference, upBias, biasDifference } = layer;

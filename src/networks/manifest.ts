@@ -36,8 +36,15 @@ const streamingGraphSchema = z.object({
    * another. A tile's first frame is dropped but in the clip's first tile, and what it then shares with the tile before is faded over.
    */
   tiles: z.object({ latentFrames: positiveInt, step: positiveInt }).optional(),
-  /** Numbers that a call holds for each pixel of a latent frame, beside states; left out, it is estimated from those. */
-  workNumbers: positiveInt.optional(),
+  /** What one latent frame is worked on with, beside states; left out, an estimate by the states. */
+  work: z
+    .object({
+      /** Numbers held at once for each pixel. */
+      numbersPerPixel: z.number().positive(),
+      /** Where every place of a frame attends to every other: what its height and width in pixels are divided by there. */
+      attentionDivisor: positiveInt.optional(),
+    })
+    .optional(),
   states: z.array(stateSchema).max(512),
 });
 

@@ -53,6 +53,7 @@ const vaeSchema = z.object({
   scaling_factor: z.number().positive(),
   block_out_channels: z.array(positiveInt).min(1),
   latent_channels: positiveInt,
+  mid_block_add_attention: z.boolean().optional(),
   shift_factor: z.null().optional(),
   latents_mean: z.null().optional(),
   latents_std: z.null().optional(),
@@ -64,6 +65,8 @@ const defaults = { steps: 50, guidanceScale: 7.5, strength: 0.8, negativePrompt:
 /** The same for those with two text encoders. */
 const doubleDefaults = { ...defaults, guidanceScale: 5 };
 const frameRate = 8;
+/** Maps as large as the VAE's widest that it holds at once, as models/export has measured it. */
+const liveMaps = 5;
 
 /** Returns the manifest that stands for a folder, and how its latents are scaled. Throws BundleError. */
 export async function readOptimumFolder(
@@ -106,7 +109,16 @@ export async function readOptimumFolder(
   }
   const spatialCompression = 2 ** (vae.block_out_channels.length - 1);
   const side = unet.sample_size * spatialCompression;
-  const half = { latentFrames: 1, states: [] };
+  const [outer = 1, inner = outer] = vae.block_out_channels;
+  const half = (path: string, channels: number) => ({
+    path,
+    latentFrames: 1,
+    work: {
+      numbersPerPixel: liveMaps * channels,
+      attentionDivisor: vae.mid_block_add_attention === false ? undefined : spatialCompression,
+    },
+    states: [],
+  });
   const manifest: Manifest = {
     formatVersion: manifestFormatVersion,
     name: nameOf(folder),
@@ -139,8 +151,9 @@ export async function readOptimumFolder(
         ],
         ...(seesPicture ? { conditionMask: ['keep'], conditionFrom: 'pixels', knownFrames: 'told' } : {}),
       },
-      vaeEncoder: { path: encoderPath, ...half },
-      vaeDecoder: { path: decoderPath, ...half },
+      vaeEncoder: half(encoderPath, outer),
+      // The last level begins with the channels of the one before.
+      vaeDecoder: half(decoderPath, inner),
     },
     files: await listFiles(folder, isDouble, read),
   };

@@ -3,7 +3,7 @@ import test from 'node:test';
 import { InvalidOptionError } from '../../src/errors.js';
 import { readBundle } from '../../src/networks/bundle.js';
 import { addTile, cropTile, spansOf, weighSpans } from '../../src/networks/tiling.js';
-import { fittingSide, tileLayout } from '../../src/networks/vae-limits.js';
+import { fittingSide, tileLayout, workBytes } from '../../src/networks/vae-limits.js';
 import { createTensor, filled } from '../../src/tensor/tensor.js';
 import {
   assertClose,
@@ -154,9 +154,25 @@ test('frames are tiled when memory is short, in tiles as large as it allows', as
   );
   assert.equal(sides.at(-1), 256);
   assert.ok(new Set(sides).size >= 4, sides.join());
-  const told = { path: graph.path, whole: true, workNumbers: 5000, states: [] };
+  const told = { path: graph.path, whole: true, work: { numbersPerPixel: 5000 }, states: [] };
   const needed = (width: number, height: number) => 4 * 5000 * 5 * width * height;
   const sideOf = (budgetBytes: number) => fittingSide(manifest, told, frame, budgetBytes, 5);
   assert.deepEqual([needed(1920, 1080), needed(512, 512), needed(512, 512) - 1].map(sideOf), [1920, 512, 384]);
   assert.equal(tileLayout(manifest, graph, 64, 96, 'auto').side, 96);
+});
+
+test('attention over all places of a frame counts with the square of its size, and what is wide with the size', async () => {
+  const { manifest } = await readBundle(tinyBundlePath);
+  const graph = { ...manifest.graphs.vaeDecoder, states: [], work: { numbersPerPixel: 10, attentionDivisor: 8 } };
+  const bytes = (side: number) => workBytes(manifest, graph, side, side);
+  // 64x64 places: two tables of 4096x4096 numbers.
+  assert.equal(bytes(512), 4 * 2 * 4096 ** 2);
+  assert.equal(bytes(1024), 16 * bytes(512));
+  assert.equal(bytes(64), 4 * 10 * 64 ** 2);
+  const withoutAttention = { ...graph, work: { numbersPerPixel: 10 } };
+  assert.equal(workBytes(manifest, withoutAttention, 1024, 1024), 4 * 10 * 1024 ** 2);
+  const side = (budgetBytes: number) => fittingSide(manifest, graph, { height: 1024, width: 1024 }, budgetBytes);
+  assert.equal(side(bytes(1024)), 1024);
+  assert.equal(side(bytes(1024) - 1), 768);
+  assert.equal(side(bytes(512)), 512);
 });

@@ -38,7 +38,7 @@ def export(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]:
     del text_encoder
     vae = folder.load("vae", AutoencoderKL)
     vae_channels = vae.config.latent_channels
-    scale = add_vae(bundle, vae)
+    scale, halves = add_vae(bundle, vae)
     del vae
     unet = folder.load("unet", (UNet2DConditionModel, UNetMotionModel))
     if isinstance(unet, UNet2DConditionModel):
@@ -67,8 +67,7 @@ def export(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]:
             "textEncoder": {"path": "text_encoder/model.onnx", "maxTokens": max_tokens, "padding": "max", "otherNames": TEXT_NAMES},
             "denoiser": denoiser,
             **({"controlNets": nets} if nets else {}),
-            "vaeEncoder": {"path": "vae_encoder/model.onnx", "latentFrames": 1, "states": []},
-            "vaeDecoder": {"path": "vae_decoder/model.onnx", "latentFrames": 1, "states": []},
+            **halves,
         },
     }  # fmt: skip
 

@@ -103,8 +103,8 @@ def add_vae(bundle: BundleWriter, vae: AutoencoderKLHunyuanVideo) -> dict[str, A
         "latentFrames": vae.tile_sample_min_num_frames // temporal + 1,
         "step": vae.tile_sample_stride_num_frames // temporal,
     }
-    work = round(LIVE_MAPS * temporal * vae.config.block_out_channels[1])
+    work = {"numbersPerPixel": LIVE_MAPS * temporal * vae.config.block_out_channels[1]}
     return {
-        f"vae{half}": {"path": f"vae_{half.lower()}/model.onnx", "whole": True, "tiles": tiles, "workNumbers": work, "states": []}
+        f"vae{half}": {"path": f"vae_{half.lower()}/model.onnx", "whole": True, "tiles": tiles, "work": work, "states": []}
         for half in ("Encoder", "Decoder")
     }

@@ -7,6 +7,7 @@ pixels have a time axis of length 1.
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import torch
@@ -24,6 +25,10 @@ from .control_net import add_control_nets, describe_residuals, residual_examples
 
 COMPONENTS = ("tokenizer", "text_encoder", "unet", "vae", "scheduler")
 FRAME_RATE = 8
+# Maps as large as a VAE's widest that it holds at once: 4.2 measured at 512x512 with a quarter of Stable Diffusion's channels, 5.4 at 384x384.
+LIVE_MAPS = 5
+# The model cards of the Turbo models say 1 to 4; at the default strength, 1 would leave no step for a picture to start from.
+TURBO = {"steps": 4, "guidanceScale": 0}
 # LoRA files are older than the version of transformers that took one module away.
 TEXT_NAMES = {"text_model.encoder": "encoder", "text_model.embeddings": "embeddings", "text_model.final_layer_norm": "final_layer_norm"}
 
@@ -56,7 +61,7 @@ def add_pictures(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]
     """Writes VAE and UNet, and returns what the manifest says of all but the text encoder."""
     vae = folder.load("vae", AutoencoderKL)
     vae_channels = vae.config.latent_channels
-    scale = add_vae(bundle, vae)
+    scale, halves = add_vae(bundle, vae)
     del vae
     unet = folder.load("unet", UNet2DConditionModel)
     config = unet.config
@@ -82,6 +87,7 @@ def add_pictures(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]
     if sees_picture:
         denoiser |= {"conditionMask": ["keep"], "conditionFrom": "pixels", "knownFrames": "told"}
     side = config.sample_size * scale
+    turbo = TURBO if is_turbo(folder) else {}
     return {
         "summary": "Stable Diffusion: a part of a picture made anew by a prompt." if sees_picture
         else "Stable Diffusion: pictures from a prompt.",
@@ -89,16 +95,22 @@ def add_pictures(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]
         "latent": {"channels": channels, "temporalCompression": 1, "spatialCompression": scale, "sizeMultiple": scale},
         "defaults": {
             "width": side, "height": side, "numFrames": 1, "frameRate": FRAME_RATE, "steps": 50, "guidanceScale": 7.5,
-            "negativePrompt": "", "strength": 0.8,
+            "negativePrompt": "", "strength": 0.8, **turbo,
         },
         "window": {"latentFrames": 1, "overlap": 0},
         "graphs": {
             "denoiser": denoiser,
             **({"controlNets": nets} if nets else {}),
-            "vaeEncoder": {"path": "vae_encoder/model.onnx", "latentFrames": 1, "states": []},
-            "vaeDecoder": {"path": "vae_decoder/model.onnx", "latentFrames": 1, "states": []},
+            **halves,
         },
     }  # fmt: skip
+
+
+def is_turbo(folder: PipelineFolder) -> bool:
+    """Whether the folder's name, or that of the one it comes from, says that its model makes pictures in a few steps unguided
+    (arXiv 2311.17042)."""
+    names = (folder.path.resolve().name, str(folder.index.get("_name_or_path", "")))
+    return any(re.search(r"\bturbo\b", name.replace("_", "-"), re.IGNORECASE) for name in names)
 
 
 def text_encoder_graph(model: CLIPTextModel) -> Graph:
@@ -234,8 +246,8 @@ class Decoder(VaeHalf):
         return self.decoder(z).unsqueeze(2)
 
 
-def add_vae(bundle: BundleWriter, vae: AutoencoderKL) -> int:
-    """Writes both halves, and returns how many pixels a latent position stands for."""
+def add_vae(bundle: BundleWriter, vae: AutoencoderKL) -> tuple[int, dict[str, Any]]:
+    """Writes both halves, and returns how many pixels a latent position stands for, and what the manifest says of the halves."""
     unknown = [name for name in ("shift_factor", "latents_mean", "latents_std") if vae.config.get(name) is not None]
     if unknown:
         raise ExportError(f"Expected the VAE's latents to be scaled by scaling_factor alone, but its config has {', '.join(unknown)}.")
@@ -250,4 +262,12 @@ def add_vae(bundle: BundleWriter, vae: AutoencoderKL) -> int:
     latents = tuple(picture(vae.config.latent_channels, *size) for size in sizes)
     bundle.add_graph("vae_encoder/model.onnx", Graph(Encoder(vae).eval(), {"pixels": (3, 4)}, ("latents", "latents_std"), pixels))
     bundle.add_graph("vae_decoder/model.onnx", Graph(Decoder(vae).eval(), {"latents": (3, 4)}, ("pixels",), latents))
-    return scale
+    attention = {"attentionDivisor": scale} if vae.config.mid_block_add_attention else {}
+    # The decoder's last level begins with the channels of the one before.
+    channels = {"encoder": vae.config.block_out_channels[0], "decoder": vae.config.block_out_channels[:2][-1]}
+    return scale, {
+        f"vae{half.capitalize()}": {
+            "path": f"vae_{half}/model.onnx", "latentFrames": 1, "work": {"numbersPerPixel": LIVE_MAPS * widest, **attention}, "states": [],
+        }
+        for half, widest in channels.items()
+    }  # fmt: skip

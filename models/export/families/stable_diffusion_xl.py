@@ -17,7 +17,7 @@ from ..graph import Graph
 from ..pipeline_folder import PipelineFolder, read
 from ..tokenizer import add_tokenizer
 from .sgm_names import sgm_names
-from .stable_diffusion import COMPONENTS, add_pictures, token_examples
+from .stable_diffusion import COMPONENTS, add_pictures, is_turbo, token_examples
 
 # What LoRA files call the encoders and their modules.
 TEXT_NAMES = {"text_model.encoder": "text_encoder.encoder", "te2.text_model.encoder": "text_encoder_2.text_model.encoder"}
@@ -48,7 +48,8 @@ def export(folder: PipelineFolder, bundle: BundleWriter) -> dict[str, Any]:
     if folder.index.get("force_zeros_for_empty_prompt", True):
         described["graphs"]["textEncoder"]["unaskedNegative"] = "zeros"
     described["summary"] = described["summary"].replace("Stable Diffusion", "Stable Diffusion XL")
-    described["defaults"]["guidanceScale"] = 5
+    if not is_turbo(folder):
+        described["defaults"]["guidanceScale"] = 5
     return described
 
 

@@ -108,6 +108,9 @@ def write_loras(pipeline: DiffusionPipeline, folder: Path, name: str, out: Path)
         bundle = f"{name}-{short}"
         shutil.rmtree(out / bundle, ignore_errors=True)
         export_pipeline(folder, out / bundle, Choices(source="models/export/parity", dtype=dtype))
+        loras = out / f"{bundle}-loras"
+        shutil.rmtree(loras, ignore_errors=True)
+        lora.write_files(pipeline.transformer, loras, lora.TYPES[dtype])
         lora.write_goldens(pipeline, bundle, loras, lora.TYPES[dtype])
 
 

@@ -39,11 +39,12 @@ def authors_name(name: str) -> str | None:
     return next((theirs.replace("{n}", number) for theirs, ours in OTHER_NAMES.items() if name == ours.replace("{n}", number)), None)
 
 
-def write_files(transformer: nn.Module, folder: Path) -> None:
+def write_files(transformer: nn.Module, folder: Path, dtype: torch.dtype | None = None) -> None:
+    """Writes FILES, in that type if there is one: diffusers takes weights of 16 bits and files of others for wrong at times."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def save(file: str, tensors: dict[str, Tensor]) -> None:
-        save_file({key: value.contiguous() for key, value in tensors.items()}, folder / f"{file}.safetensors")
+        save_file({key: value.contiguous().to(dtype or value.dtype) for key, value in tensors.items()}, folder / f"{file}.safetensors")
 
     first, second = random_layers(transformer, 1), random_layers(transformer, 2)
     def peft_keys(prefix: str, layers: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
@@ -53,8 +54,9 @@ def write_files(transformer: nn.Module, folder: Path) -> None:
 
     theirs = {theirs: pair for name, pair in second.items() if (theirs := authors_name(name)) is not None}
     original = peft_keys("diffusion_model.", theirs)
-    # Some files add to biases.
-    original["diffusion_model.blocks.1.ffn.0.diff_b"] = torch.randn(32, generator=torch.Generator().manual_seed(3)) * 0.2
+    if dtype is None:
+        # Some files add to biases, which stay float32 in bundles.
+        original["diffusion_model.blocks.1.ffn.0.diff_b"] = torch.randn(32, generator=torch.Generator().manual_seed(3)) * 0.2
     save("original", original)
 
     blocks = {name: pair for name, pair in theirs.items() if name.startswith("blocks.")}
@@ -85,6 +87,7 @@ def merge(transformer: nn.Module, pipeline: WanPipeline, files: dict[Path, float
     loader.unload_lora_weights()
 
 
+@torch.no_grad()
 def write_goldens(pipeline: WanPipeline, bundle: str, folder: Path, dtype: torch.dtype | None = None) -> None:
     """Writes what diffusers makes with LoRAs of the folder and the bundle's pipeline, whose matrices are of that type."""
     if dtype is not None:

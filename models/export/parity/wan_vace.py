@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +56,8 @@ def write_goldens(pipeline: WanVACEPipeline, path: Path) -> None:
     disc = Image.fromarray((((x - 21) ** 2 + (y - 13) ** 2 < 110) * 255).astype(np.uint8)).convert("RGB")
     disc.save(path.with_name(f"{path.stem}-mask.png"))
 
-    def add(name: str, kind: str, given: dict[str, Any], asked: dict[str, Any], finishes: bool = False) -> None:
-        """`given` are options of reelspace, `asked` arguments of diffusers; `finishes`: reelspace changes the frames in the end."""
+    def add(name: str, kind: str, given: dict[str, Any], asked: dict[str, Any], has_frames: bool = True) -> None:
+        """`given` are options of reelspace, `asked` arguments of diffusers; without frames reelspace changes them in the end, or latents will do."""
         options = {"width": WIDTH, "height": HEIGHT, "steps": 4, "seed": 7, "guidanceScale": 5, **given}
         asked |= {ours: options[theirs] for theirs, ours in NAMES.items() if theirs in options}
         latents, made = (
@@ -64,19 +67,25 @@ def write_goldens(pipeline: WanVACEPipeline, path: Path) -> None:
         lead = latents.shape[2] - (asked["num_frames"] - 1) // 4 - 1
         if kind == "inpaint":
             del options["numFrames"]
-        goldens.add_run(name, kind, options, latents[:, :, lead:], None if finishes else made[0])
+        goldens.add_run(name, kind, options, latents[:, :, lead:], made[0] if has_frames else None)
 
     cat = {"prompt": "a cat on the beach", "numFrames": 9}
     add("generate", "generate", {**cat, "negativePrompt": "blurry"}, {})
     add("control", "generate", {**cat, "control": f"depth=@/{path.stem}.mkv:0.6"}, {"video": frames, "conditioning_scale": 0.6})
     add("control-unguided", "generate", {**cat, "guidanceScale": 1, "control": f"pose=@/{path.stem}.mkv"}, {"video": frames})
+    for scale in (0, 0.5):
+        asked = {"video": frames, "conditioning_scale": scale}
+        add(f"control-{scale}", "generate", {**cat, "control": f"depth=@/{path.stem}.mkv:{scale}"}, asked, has_frames=False)
+    with control_within(pipeline, 0.25, 0.75, calls=4):
+        asked = {"video": frames, "conditioning_scale": 0.8}
+        add("control-within", "generate", {**cat, "control": f"depth=@/{path.stem}.mkv:0.8:0.25:0.75", "guidanceScale": 1}, asked, has_frames=False)
     references = ",".join(f"@/{path.stem}-{name}.png" for name in ("tall", "wide"))
     add("references", "generate", {**cat, "reference": references}, {"reference_images": [tall, wide]})
     part = {"prompt": "a dog", "input": f"{path.stem}.mkv", "mask": f"@/{path.stem}-mask.png", "numFrames": 9}
-    add("inpaint", "inpaint", part, {"video": frames, "mask": [disc] * 9}, finishes=True)
+    add("inpaint", "inpaint", part, {"video": frames, "mask": [disc] * 9}, has_frames=False)
     shown = {**part, "reference": f"@/{path.stem}-tall.png", "negativePrompt": "blurry"}
     masked = {"video": frames, "mask": [disc] * 9, "reference_images": [tall]}
-    add("inpaint-reference", "inpaint", shown, masked, finishes=True)
+    add("inpaint-reference", "inpaint", shown, masked, has_frames=False)
 
     # Grey that is exactly half way, which pictures of whole levels can't hold.
     preprocess = pipeline.video_processor.preprocess_video
@@ -88,6 +97,23 @@ def write_goldens(pipeline: WanVACEPipeline, path: Path) -> None:
     black = Image.new("RGB", (WIDTH, HEIGHT), "black")
     add("lead", "animate", ends, {"video": frames, "mask": [black, *[white] * 7, black]})
     goldens.save(path)
+
+
+@contextmanager
+def control_within(pipeline: WanVACEPipeline, start: float, end: float, calls: int) -> Iterator[None]:
+    """Lets control count in that share of a run's `calls` alone, as diffusers' ControlNet pipelines do; its VACE pipeline has no such argument."""
+    transformer, made = pipeline.transformer, count()
+
+    def forward(*args: Any, control_hidden_states_scale: Tensor, **others: Any) -> Any:
+        call = next(made) % calls
+        counts = call / calls >= start and (call + 1) / calls <= end
+        return type(transformer).forward(transformer, *args, control_hidden_states_scale=control_hidden_states_scale * counts, **others)
+
+    transformer.forward = forward
+    try:
+        yield
+    finally:
+        del transformer.forward
 
 
 def grey_between(pixels: Tensor) -> Tensor:
