@@ -114,6 +114,24 @@ test('--lora changes a clip, and --like remembers it', async () => {
   assert.deepEqual((await report('generate', ...model, '--like', more, '-o', more)).settings, passed.settings);
 });
 
+test('--control is given once or several times, and --like remembers it', async () => {
+  const drawn = `${familyFixtures}tiny-sd-control-drawn.png`;
+  const [one, two, again] = ['one.mp4', 'two.mp4', 'again.mp4'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const controlled = ['--model', `${familyFixtures}tiny-sd`];
+  const asked = ['generate', 'a cat', ...controlled, '--width', '32', '--height', '16', '--steps', '2', '--seed', '3'];
+  const controls = [`edges=${drawn}:0.8:0:0.5`, `depth=${drawn}`];
+  const made = await report(...asked, '--control', controls[0] ?? '', '--control', controls[1] ?? '', '-o', two);
+  assert.deepEqual(made.settings.control, controls);
+  assert.equal((await report(...asked, '--control', controls[0] ?? '', '-o', one)).settings.control, controls[0]);
+  assert.notDeepEqual(await readFile(one), await readFile(two));
+  assert.deepEqual((await report('generate', ...controlled, '--like', two, '-o', again)).settings, made.settings);
+  assert.deepEqual(await readFile(again), await readFile(two));
+});
+
 test('--like of another command gives prompt and sampling, not size and length', async () => {
   const first = join(folder, 'first.mp4');
   await report('generate', 'a cat', ...small, '--frames', '13', '--seed', '4', '-o', first);

@@ -1,9 +1,10 @@
-// The toy bundles of test/fixtures/families. The repository keeps each graph once, as shared/<SHA-256>.onnx, since families have parts
+// The toy bundles of test/fixtures/families. The repository keeps each graph once, as shared/<SHA-256>.onnx.gz, since families have parts
 // in common; models/export/parity/fixtures.py takes them out of the bundles.
-import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
 
 const kept = fileURLToPath(new URL('../../../test/fixtures/families/', import.meta.url));
 
@@ -23,7 +24,7 @@ function assemble(): string {
       const place = join(folder, name, path);
       if (existsSync(place)) continue;
       mkdirSync(dirname(place), { recursive: true });
-      copyFileSync(join(shared, `${sha256}.onnx`), place);
+      writeFileSync(place, gunzipSync(readFileSync(join(shared, `${sha256}.onnx.gz`))));
     }
   }
   return join(folder, '/');

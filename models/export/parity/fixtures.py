@@ -1,7 +1,8 @@
-"""The tests' folder of bundles: each graph is kept there once, as shared/<SHA-256>.onnx, since families have parts in common."""
+"""The tests' folder of bundles: each graph is kept there once, as shared/<SHA-256>.onnx.gz, since families have parts in common."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -16,10 +17,14 @@ def share_graphs() -> None:
     listed = set()
     for bundle, path, place in graphs():
         listed.add(place)
-        if (bundle / path).exists():
-            (bundle / path).replace(place)
-            if not any((bundle / path).parent.iterdir()):
-                (bundle / path).parent.rmdir()
+        # As they were kept before.
+        plain = place.with_suffix("")
+        for graph in (bundle / path, plain):
+            if graph.exists():
+                place.write_bytes(gzip.compress(graph.read_bytes(), mtime=0))
+                graph.unlink()
+        if (bundle / path).parent.is_dir() and not any((bundle / path).parent.iterdir()):
+            (bundle / path).parent.rmdir()
     for place in SHARED.iterdir():
         if place not in listed:
             place.unlink()
@@ -31,13 +36,13 @@ def copy_whole(folder: Path) -> None:
     for bundle, path, place in graphs():
         whole = folder / bundle.name / path
         whole.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(place, whole)
+        whole.write_bytes(gzip.decompress(place.read_bytes()))
 
 
 def graphs() -> list[tuple[Path, str, Path]]:
     """Each graph's bundle, its path in there, and its place among the shared."""
     return [
-        (manifest.parent, file["path"], SHARED / f"{file['sha256']}.onnx")
+        (manifest.parent, file["path"], SHARED / f"{file['sha256']}.onnx.gz")
         for manifest in sorted(FIXTURES.glob("*/reelspace.json"))
         for file in json.loads(manifest.read_text())["files"]
         if file["path"].endswith(".onnx")

@@ -18,7 +18,8 @@ Layers = dict[str, tuple[Tensor, Tensor]]
 
 
 def write_files(pipeline: Any, folder: Path) -> None:
-    """kohya.safetensors and peft.safetensors; of pipelines with two text encoders the first names the UNet's modules as its authors do."""
+    """kohya.safetensors and peft.safetensors; of pipelines with two text encoders the first names the UNet's modules as its authors do, and
+    both are float16."""
     folder.mkdir(parents=True, exist_ok=True)
     encoders = [name for name in ("text_encoder", "text_encoder_2") if hasattr(pipeline, name)]
     text = {name: text_layers(pipeline.components[name], seed) for seed, name in enumerate(encoders, 2)}
@@ -28,7 +29,8 @@ def write_files(pipeline: Any, folder: Path) -> None:
         unet = by_authors_names(unet, sgm_names(pipeline.unet.config))
 
     def save(file: str, tensors: dict[str, Tensor]) -> None:
-        save_file({key: value.contiguous() for key, value in tensors.items()}, folder / f"{file}.safetensors")
+        dtype = torch.float16 if len(encoders) == 2 else torch.float32
+        save_file({key: value.contiguous().to(dtype) for key, value in tensors.items()}, folder / f"{file}.safetensors")
 
     kohya = {}
     for prefix, layers in zip(("lora_unet_", *prefixes), (unet, *text.values()), strict=True):
