@@ -1,4 +1,4 @@
-"""Writes test/fixtures/optimum: the toy pipelines tiny-sd and tiny-sdxl of export.parity as optimum exports them.
+"""Writes test/fixtures/optimum: the toy pipelines tiny-sd, tiny-sdxl and tiny-lcm of export.parity as optimum exports them.
 
     python goldens/make_optimum.py FOLDER ...      (from models/)
 

@@ -1,6 +1,6 @@
 // Reads a folder of pictures' networks as optimum exports them from diffusers: no manifest, so one is made of its configs.
 import { readdir } from 'node:fs/promises';
-import { basename, join, posix } from 'node:path';
+import { basename, join, posix, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { BundleError, expected } from '../errors.js';
@@ -15,6 +15,8 @@ export interface OptimumLayout {
   readonly scalingFactor: number;
   /** Pixels a latent position, in height and in width. */
   readonly spatialCompression: number;
+  /** Numbers that the UNet is told the guidance scale by, where it is. */
+  readonly guidanceWidth?: number | undefined;
   readonly secondTextEncoder?: SecondTextEncoder | undefined;
 }
 
@@ -47,7 +49,7 @@ const unetSchema = z.object({
   sample_size: positiveInt,
   block_out_channels: z.array(positiveInt).min(1),
   addition_embed_type: z.literal('text_time').nullish(),
-  time_cond_proj_dim: z.null().optional(),
+  time_cond_proj_dim: z.int().min(4).nullish(),
 });
 const vaeSchema = z.object({
   scaling_factor: z.number().positive(),
@@ -64,6 +66,10 @@ const textEncoderSchema = z.object({ max_position_embeddings: positiveInt, num_h
 const defaults = { steps: 50, guidanceScale: 7.5, strength: 0.8, negativePrompt: '' };
 /** The same for those with two text encoders. */
 const doubleDefaults = { ...defaults, guidanceScale: 5 };
+/** Of models that are told the guidance scale (latent consistency models, arXiv 2310.04378). */
+const distilledDefaults = { steps: 4, guidanceScale: 8.5 };
+/** Of models that make pictures in a few steps unguided (arXiv 2311.17042), which are known by their names. */
+const turboDefaults = { steps: 4, guidanceScale: 0 };
 const frameRate = 8;
 /** Maps as large as the VAE's widest that it holds at once, as models/export has measured it. */
 const liveMaps = 5;
@@ -107,6 +113,7 @@ export async function readOptimumFolder(
     const rule = `${channels} or ${2 * channels + 1} channels of latents, mask and masked picture`;
     throw new BundleError(expected('unet/config.json', `of a network that takes ${rule}`, unet.in_channels));
   }
+  const guidanceWidth = unet.time_cond_proj_dim ?? undefined;
   const spatialCompression = 2 ** (vae.block_out_channels.length - 1);
   const side = unet.sample_size * spatialCompression;
   const [outer = 1, inner = outer] = vae.block_out_channels;
@@ -133,7 +140,12 @@ export async function readOptimumFolder(
       // The graphs halve and double the latents without looking at what is left over.
       sizeMultiple: spatialCompression * 2 ** (unet.block_out_channels.length - 1),
     },
-    defaults: { ...(isDouble ? doubleDefaults : defaults), width: side, height: side, numFrames: 1, frameRate },
+    defaults: {
+      ...(isDouble ? doubleDefaults : defaults),
+      ...(guidanceWidth === undefined ? {} : distilledDefaults),
+      ...(isTurbo(folder, index) ? turboDefaults : {}),
+      ...{ width: side, height: side, numFrames: 1, frameRate },
+    },
     window: { latentFrames: 1, overlap: 0 },
     graphs: {
       textEncoder: {
@@ -147,6 +159,7 @@ export async function readOptimumFolder(
         inputs: [
           'prompt_embeds',
           ...(isDouble ? (['pooled_embeds'] as const) : []),
+          ...(guidanceWidth === undefined ? [] : (['guidance'] as const)),
           ...(seesPicture ? (['condition_latents', 'condition_mask'] as const) : []),
         ],
         ...(seesPicture ? { conditionMask: ['keep'], conditionFrom: 'pixels', knownFrames: 'told' } : {}),
@@ -157,7 +170,12 @@ export async function readOptimumFolder(
     },
     files: await listFiles(folder, isDouble, read),
   };
-  return { manifest, layout: { scalingFactor: vae.scaling_factor, spatialCompression, secondTextEncoder } };
+  const layout = { scalingFactor: vae.scaling_factor, spatialCompression, guidanceWidth, secondTextEncoder };
+  return { manifest, layout };
+}
+
+function isTurbo(folder: string, { _name_or_path: from }: Readonly<Record<string, unknown>>): boolean {
+  return [basename(resolve(folder)), from].some((place) => /\bturbo\b/i.test(String(place).replaceAll('_', '-')));
 }
 
 /** Returns the output of a text encoder that its layer before the last is. */

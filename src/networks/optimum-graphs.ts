@@ -47,7 +47,7 @@ function textEncoder({ inputs, outputs }: GraphInfo): Translation {
   };
 }
 
-function denoiser({ inputs, outputs }: GraphInfo, { spatialCompression }: OptimumLayout): Translation {
+function denoiser({ inputs, outputs }: GraphInfo, { spatialCompression, guidanceWidth }: OptimumLayout): Translation {
   const timestep = inputs.find(({ name }) => name === 'timestep');
   const channels = inputs.find(({ name }) => name === 'sample')?.shape[1];
   const predicted = outputs.find(({ name }) => name === 'out_sample')?.shape[1];
@@ -70,6 +70,7 @@ function denoiser({ inputs, outputs }: GraphInfo, { spatialCompression }: Optimu
           text_embeds: (info) => ({ ...info, name: 'pooled_embeds' }),
           timestep: (info) => ({ ...info, shape: ['batch'] }),
           encoder_hidden_states: (info) => ({ ...info, name: 'prompt_embeds' }),
+          timestep_cond: (info) => ({ ...info, name: 'guidance', shape: ['batch'] }),
         },
       ),
       ...shown,
@@ -90,6 +91,9 @@ function denoiser({ inputs, outputs }: GraphInfo, { spatialCompression }: Optimu
         sample: asPicture(sample),
         timestep: scalar as NetworkTensor,
         encoder_hidden_states: taken(feeds.prompt_embeds),
+        ...(guidanceWidth === undefined
+          ? {}
+          : { timestep_cond: embedGuidance(floats(feeds.guidance).data, guidanceWidth) }),
         ...(takesSize
           ? { text_embeds: taken(feeds.pooled_embeds), time_ids: pictureSize(sample.shape, spatialCompression) }
           : {}),
@@ -97,6 +101,22 @@ function denoiser({ inputs, outputs }: GraphInfo, { spatialCompression }: Optimu
     },
     results: ({ out_sample }) => ({ prediction: pictureAsClip(floats(out_sample)) }),
   };
+}
+
+/** Returns what a distilled model reads guidance scales from, [B, width] (arXiv 2310.04378, section 4.1). */
+function embedGuidance(scales: Float32Array, width: number): NetworkTensor {
+  const half = Math.floor(width / 2);
+  const data = new Float32Array(scales.length * width);
+  for (const [row, scale] of scales.entries()) {
+    for (let at = 0; at < half; at++) {
+      // Sines of numbers in the thousands: in float32 as diffusers has them, or they differ.
+      const frequency = Math.fround(Math.exp((-at * Math.log(10_000)) / (half - 1)));
+      const angle = Math.fround(Math.fround((scale - 1) * 1000) * frequency);
+      data[row * width + at] = Math.sin(angle);
+      data[row * width + half + at] = Math.cos(angle);
+    }
+  }
+  return { type: 'float32', data, shape: [scales.length, width] };
 }
 
 /** Returns the picture's size as it was and as it is to be, and where it was cropped: all of it, [B, 6]. */

@@ -46,7 +46,7 @@ async function editJson(file: string, edit: (content: Record<string, unknown>) =
   await writeFile(file, JSON.stringify(content));
 }
 
-for (const toy of ['tiny-sd', 'tiny-sdxl']) {
+for (const toy of ['tiny-sd', 'tiny-sdxl', 'tiny-lcm']) {
   const toyGoldens = `${familyFixtures}${toy}.safetensors`;
   const { cases } = await readCases(toyGoldens);
   const isPossible = ({ options }: Case) => [options.width, options.height].every((side) => side % sizeMultiple === 0);
@@ -101,6 +101,23 @@ test('a folder describes itself', async () => {
       side: [64, 64],
     },
   );
+});
+
+test('models of few steps have defaults of their own', async () => {
+  const defaultsOf = async (path: string) => {
+    const { steps, guidanceScale } = (await readBundle(path)).manifest.defaults;
+    return { steps, guidanceScale };
+  };
+  const rename = (name: string) => (copy: string) =>
+    editJson(path.join(copy, 'model_index.json'), (index) => Object.assign(index, { _name_or_path: name }));
+  const usual = { steps: 50, guidanceScale: 7.5 };
+  const turbo = { steps: 4, guidanceScale: 0 };
+  assert.deepEqual(await defaultsOf(folder), usual);
+  assert.deepEqual(await defaultsOf(await altered('a', rename('stabilityai/sd-turbo'))), turbo);
+  assert.deepEqual(await defaultsOf(await altered('my_Turbo_v2', async () => {})), turbo);
+  assert.deepEqual(await defaultsOf(await altered('turbocharged', rename('a/turbofan'))), usual);
+  const told = await altered('told', (copy) => cp(`${fixtures}tiny-lcm`, copy, { recursive: true }));
+  assert.deepEqual(await defaultsOf(told), { steps: 4, guidanceScale: 8.5 });
 });
 
 test('an encoder that gives latents and not their distribution is understood', async () => {
