@@ -18,6 +18,8 @@ export function watchInterruption(note: () => void): { signal: AbortSignal; stop
   return {
     signal: controller.signal,
     stop: () => {
+      // Once interrupted, the process is about to end: a second signal must not change how.
+      if (controller.signal.aborted) return;
       for (const name of signals) process.off(name, interrupt);
     },
   };

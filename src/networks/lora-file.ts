@@ -1,7 +1,7 @@
 // Reads what a LoRA file (Hu et al., arXiv 2106.09685) holds, in the ways in which its tensors are named:
 //   PEFT       <module>.lora_A.weight, <module>.lora_B.weight (+ .lora_B.bias)
 //   kohya      <module>.lora_down.weight, <module>.lora_up.weight, <module>.alpha (+ .diff, .diff_b: whole differences)
-//   diffusers  <module>.lora.down.weight, <module>.lora.up.weight
+//   diffusers  <module>.lora.down.weight, <module>.lora.up.weight, in older files <attention>.processor.to_q_lora.down.weight and so on
 import { z } from 'zod';
 import { expected, FormatError } from '../errors.js';
 import type { SafetensorsFile } from '../tensor/safetensors.js';
@@ -51,17 +51,21 @@ const endings: readonly (readonly [ending: RegExp, role: Role])[] = [
   [/\.(?:\w*lora_\w+|dora_scale|hada_\w+|lokr_\w+|oft_\w+|diff_m)(?:\.\w+)*$/, 'unknown'],
 ];
 
+/** An attention's matrix as diffusers' attention processors named it; motion LoRAs of AnimateDiff are named so. */
+const processorPattern = /(?:\.processor)?\.to_(q|k|v|out)_lora\.(?=(?:down|up)\.weight$)/;
+
 /** Returns the layers of a file. Throws FormatError for a layer that has one half only, and for odd ranks and alphas. */
 export async function readLoraLayers(file: SafetensorsFile, path: string): Promise<LoraLayers> {
   const modules = new Map<string, Tensors>();
   const unknownKeys: string[] = [];
   for (const key of file.entries.keys()) {
-    const found = endings.find(([ending]) => ending.test(key));
+    const named = key.replace(processorPattern, (_, matrix) => `.to_${matrix}${matrix === 'out' ? '.0' : ''}.lora.`);
+    const found = endings.find(([ending]) => ending.test(named));
     if (found === undefined) {
       unknownKeys.push(key);
       continue;
     }
-    const module = key.replace(found[0], '');
+    const module = named.replace(found[0], '');
     const parts: Tensors = modules.get(module) ?? { keys: [], roles: new Map() };
     modules.set(module, parts);
     parts.keys.push(key);

@@ -1,4 +1,4 @@
-// Guidance of models that are told it as a number, and of those that are not.
+// Guidance of models that are told it as a number, and of those that are not; prompts that are too long.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { prepareSampling } from '../../src/diffusion/prepare.js';
@@ -47,4 +47,18 @@ test('a model that is not told its guidance has no other one', () =>
       );
       return true;
     });
+  }));
+
+test('what a model does not read of a prompt is told, of the negative prompt too', () =>
+  withTinyModel(async (model) => {
+    const long = `${'cat '.repeat(14)}dog beach`;
+    const asked = { ...options, negativePrompt: `${'red '.repeat(14)}snow` };
+    const { warnings } = await prepareSampling(model, asked, [{ text: long }], {});
+    assert.deepEqual(warnings, [
+      `The prompt "${long.slice(0, 40)}…" is longer than the model reads; it left out "dog beach".`,
+      `The prompt "${asked.negativePrompt.slice(0, 40)}…" is longer than the model reads; it left out "snow".`,
+    ]);
+    const whole = await prepareSampling(model, options, [{ text: 'cat '.repeat(25_000) }], {});
+    assert.equal(whole.warnings.length, 1);
+    assert.ok(String(whole.warnings).length < 250);
   }));

@@ -17,7 +17,7 @@ import { type MemoryUse, type Model, memoryUses } from '../../src/networks/model
 import { NetworkPool } from '../../src/networks/network-pool.js';
 import { openGraph } from '../../src/networks/open-graph.js';
 import { filled } from '../../src/tensor/tensor.js';
-import { childProcesses, encode, solidFrame } from '../media/make-media.js';
+import { childProcesses, drawFrame, encode, solidFrame } from '../media/make-media.js';
 import { familyFixtures } from './fixtures.js';
 
 const pictures = `${familyFixtures}tiny-sd`;
@@ -119,6 +119,29 @@ test('each frame goes by the picture at its place, whatever the windows', async 
     assert.deepEqual(changed.slice(0, alone), still.slice(0, alone));
     assert.notDeepEqual(changed[19], still[19]);
   }
+});
+
+test('a control clip of another size is scaled to cover the clip, and cropped', async () => {
+  const run = (path: string) => framesOf(textToVideo.run(model, { ...small, control: `depth=${path}` }));
+  const picture = (name: string, width: number, height: number, levelAt: (x: number, y: number) => number) =>
+    encode(
+      [
+        drawFrame(width, height, (x, y) => {
+          const level = levelAt(x, y);
+          return [level, level, level];
+        }),
+      ],
+      8,
+      join(scratch, name),
+      '-frames:v',
+      '1',
+    );
+  const wanted = await run(await picture('exact.png', 16, 24, () => 200));
+  const wide = await picture('wide.png', 80, 24, (x) => (x >= 16 && x < 64 ? 200 : 10));
+  const tall = await picture('tall.png', 32, 240, (_, y) => (y >= 60 && y < 180 ? 200 : 10));
+  const tiny = await picture('tiny.png', 1, 1, () => 200);
+  for (const path of [wide, tall, tiny]) assert.deepEqual(await run(path), wanted, path);
+  assert.notDeepEqual(await run(await picture('other.png', 80, 24, (x) => (x < 40 ? 200 : 10))), wanted);
 });
 
 test('what is skipped of a source is skipped of its control clip', async () => {

@@ -238,6 +238,14 @@ describe('LoRA files', () => {
     ]) {
       assert.deepEqual(await plan('tiny-wan', tensors), wanted, Object.keys(tensors)[0]);
     }
+    const output = await plan('tiny-wan', layer('transformer.blocks.1.attn1.to_out.0', 24, 24));
+    for (const [name, same] of [
+      ['to_k', wanted],
+      ['to_out', output],
+    ] as const) {
+      const processor = halves('transformer.blocks.1.attn1.processor.', ['down', 'up'], () => `${name}_lora`);
+      assert.deepEqual(await plan('tiny-wan', processor), same);
+    }
     // LTX-Video's authors call the modules as diffusers does.
     const query = 'transformer_blocks.0.attn1.to_q';
     const bundled = nameGraphs(await readBundle(`${familyFixtures}tiny-ltx`)).find(({ graph }) => graph === 'denoiser');

@@ -21,6 +21,7 @@ from ..loop import join_into_loop
 from . import (
     animatediff,
     animatediff_control,
+    animatediff_lora,
     cogvideox,
     cogvideox_variants,
     hunyuan_video,
@@ -39,6 +40,7 @@ from . import (
     wan,
     wan_vace,
     wan_variants,
+    weighted_prompts,
 )
 from .fixtures import FIXTURES, share_graphs
 
@@ -62,6 +64,8 @@ FAMILIES = {
 }
 # Those with ControlNets, and what writes the runs under them.
 CONTROLLED = {"tiny-animatediff": animatediff_control, "tiny-sd": stable_diffusion_control}
+# Those with runs of weighted prompts.
+WEIGHTED = ("tiny-sd", "tiny-sdxl")
 # Made only when asked for, or elsewhere than in the tests' folder: others hold what they do.
 ON_DEMAND = ("tiny-cogvideox-1.5", *hunyuan_video_picture.FAMILIES, "tiny-ltx-0.9.5", "tiny-wan-two")
 # The VAE of one, as one graph a half that runs through a clip, and the frames that it takes at a time.
@@ -90,6 +94,8 @@ def main() -> None:
         family.write_goldens(pipeline, options.out / f"{name}.safetensors")
         if name in CONTROLLED:
             CONTROLLED[name].write_goldens(pipeline, options.out / f"{name}-control.safetensors", name)
+        if name in WEIGHTED:
+            weighted_prompts.write_goldens(pipeline, options.out / f"{name}-weights.safetensors", name)
         if name == LOOPED[0]:
             for half, frames in LOOP_FRAMES.items():
                 parts = [options.out / name / half / file for file in ("first.onnx", "model.onnx")]
@@ -114,15 +120,16 @@ def write_loras(pipeline: DiffusionPipeline, folder: Path, name: str, out: Path)
         lora.write_goldens(pipeline, bundle, loras, lora.TYPES[dtype])
 
 
-def write_picture_loras(pipeline: DiffusionPipeline, folder: Path, name: str, out: Path) -> None:
+def write_unet_loras(pipeline: DiffusionPipeline, _: Path, name: str, out: Path) -> None:
     """Writes LoRAs and what diffusers makes with them."""
+    family = animatediff_lora if name == "tiny-animatediff" else picture_lora
     loras = out / f"{name}-loras"
     shutil.rmtree(loras, ignore_errors=True)
-    picture_lora.write_files(pipeline, loras)
-    picture_lora.write_goldens(pipeline, name, loras)
+    family.write_files(pipeline, loras)
+    family.write_goldens(pipeline, name, loras)
 
 
-LORAS = {"tiny-sd": write_picture_loras, "tiny-sdxl": write_picture_loras, "tiny-wan": write_loras}
+LORAS = {"tiny-animatediff": write_unet_loras, "tiny-sd": write_unet_loras, "tiny-sdxl": write_unet_loras, "tiny-wan": write_loras}
 
 
 if __name__ == "__main__":
