@@ -1,5 +1,6 @@
-// Clips of more frames than a model with motion modules takes at a time. diffusers' way for those (FreeNoise, arXiv 2310.15169) blends
-// inside the network and shuffles one window's noise; ours are other clips, so that here stands what they have to be.
+// Clips of more frames than a model with motion modules takes at a time: how their windows lie. What comes of them is held to diffusers' networks
+// beside this (tiny-animatediff-long); diffusers' own way for such clips (FreeNoise, arXiv 2310.15169) blends inside the network and shuffles one
+// window's noise.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { textToVideo } from '../../pipelines/text-to-video.js';

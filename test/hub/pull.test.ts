@@ -175,6 +175,30 @@ describe('pullModel', () => {
     }
   });
 
+  it('asks again for a listing or a manifest that was cut', async () => {
+    const manifest = smallRepository['reelspace.json'] as Buffer;
+    const { length } = JSON.stringify(await (await fetch(`${hub.url}/api/models/org/name/revision/main`)).json());
+    for (const [path, size] of [
+      ['main?blobs=true', length],
+      ['reelspace.json', manifest.length],
+    ] as const) {
+      for (let bytes = 0; bytes < size; bytes += 41) {
+        await rm(cacheFolder, { recursive: true, force: true });
+        hub.fault = faultAt(
+          path,
+          (response) => {
+            response.writeHead(200, { 'content-length': size });
+            if (bytes === 0) response.flushHeaders();
+            response.write(manifest.subarray(0, bytes), () => response.destroy());
+          },
+          1,
+        );
+        await pull();
+        await assertWhole();
+      }
+    }
+  });
+
   it('gives up when nothing comes any more, and goes on the next time', async () => {
     const half = 30;
     hub.fault = faultAt(large, (response, range) =>

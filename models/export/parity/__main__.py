@@ -21,6 +21,7 @@ from ..loop import join_into_loop
 from . import (
     animatediff,
     animatediff_control,
+    animatediff_long,
     animatediff_lora,
     cogvideox,
     cogvideox_variants,
@@ -94,6 +95,8 @@ def main() -> None:
         family.write_goldens(pipeline, options.out / f"{name}.safetensors")
         if name in CONTROLLED:
             CONTROLLED[name].write_goldens(pipeline, options.out / f"{name}-control.safetensors", name)
+        if family is animatediff:
+            animatediff_long.write_goldens(pipeline, options.out / f"{name}-long.safetensors", name)
         if name in WEIGHTED:
             weighted_prompts.write_goldens(pipeline, options.out / f"{name}-weights.safetensors", name)
         if name == LOOPED[0]:
