@@ -31,6 +31,7 @@ from . import (
     lora,
     ltx,
     ltx_condition,
+    ltx_lora,
     ltx_newer,
     picture_lora,
     stable_diffusion,
@@ -123,16 +124,16 @@ def write_loras(pipeline: DiffusionPipeline, folder: Path, name: str, out: Path)
         lora.write_goldens(pipeline, bundle, loras, lora.TYPES[dtype])
 
 
-def write_unet_loras(pipeline: DiffusionPipeline, _: Path, name: str, out: Path) -> None:
+def write_float_loras(pipeline: DiffusionPipeline, _: Path, name: str, out: Path) -> None:
     """Writes LoRAs and what diffusers makes with them."""
-    family = animatediff_lora if name == "tiny-animatediff" else picture_lora
+    family = {"tiny-animatediff": animatediff_lora, "tiny-ltx": ltx_lora}.get(name, picture_lora)
     loras = out / f"{name}-loras"
     shutil.rmtree(loras, ignore_errors=True)
     family.write_files(pipeline, loras)
     family.write_goldens(pipeline, name, loras)
 
 
-LORAS = {"tiny-animatediff": write_unet_loras, "tiny-sd": write_unet_loras, "tiny-sdxl": write_unet_loras, "tiny-wan": write_loras}
+LORAS = {"tiny-wan": write_loras, **dict.fromkeys(("tiny-animatediff", "tiny-ltx", "tiny-sd", "tiny-sdxl"), write_float_loras)}
 
 
 if __name__ == "__main__":
