@@ -6,7 +6,7 @@ from pathlib import Path
 
 from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, StableDiffusionPipeline
 
-from .stable_diffusion import MASK, PictureGoldens, make_text_encoder, make_tokenizer, make_unet, make_vae, save
+from .stable_diffusion import MASK, NARROW, PictureGoldens, make_text_encoder, make_tokenizer, make_unet, make_vae, save
 
 
 def save_pipeline(folder: Path) -> StableDiffusionPipeline:
@@ -14,7 +14,7 @@ def save_pipeline(folder: Path) -> StableDiffusionPipeline:
     pipeline = StableDiffusionPipeline(
         tokenizer=tokenizer,
         text_encoder=make_text_encoder(tokenizer, seed=11, hidden_act="gelu"),
-        unet=make_unet(12, use_linear_projection=True, attention_head_dim=(2, 4)),
+        unet=make_unet(12, **NARROW, use_linear_projection=True, attention_head_dim=(2, 4)),
         vae=make_vae(),
         scheduler=DDIMScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, set_alpha_to_one=False,

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from diffusers import DDIMScheduler, StableDiffusionInpaintPipeline
 
-from .stable_diffusion import MASK, PictureGoldens, make_text_encoder, make_tokenizer, make_unet, make_vae, save
+from .stable_diffusion import MASK, NARROW, PictureGoldens, make_text_encoder, make_tokenizer, make_unet, make_vae, save
 
 
 def save_pipeline(folder: Path) -> StableDiffusionInpaintPipeline:
     tokenizer = make_tokenizer()
     pipeline = StableDiffusionInpaintPipeline(
         tokenizer=tokenizer,
-        text_encoder=make_text_encoder(tokenizer, seed=21),
-        unet=make_unet(22, in_channels=9),
+        text_encoder=make_text_encoder(tokenizer),
+        unet=make_unet(22, **NARROW, in_channels=9),
         vae=make_vae(),
         scheduler=DDIMScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, set_alpha_to_one=False,
