@@ -76,7 +76,7 @@ def read(place: Path, kind: Any, **options: Any) -> Any:
     try:
         return kind.from_pretrained(place, **options)
     except (OSError, ValueError, RuntimeError, AttributeError, ImportError, SafetensorError) as cause:
-        raise ExportError(f"Expected {place} to load as a {kind.__name__}, but: {cause} Get the whole pipeline again.") from cause
+        raise ExportError(f"Expected {place} to load as a {kind.__name__}, but: {str(cause).rstrip('. ')}. Get the whole pipeline again.") from cause
 
 
 def read_pipeline_folder(path: Path, control_nets: tuple[str, ...] = ()) -> PipelineFolder:

@@ -69,7 +69,7 @@ CONTROLLED = {"tiny-animatediff": animatediff_control, "tiny-sd": stable_diffusi
 # Those with runs of weighted prompts.
 WEIGHTED = ("tiny-sd", "tiny-sdxl")
 # Made only when asked for, or elsewhere than in the tests' folder: others hold what they do.
-ON_DEMAND = ("tiny-cogvideox-1.5", *hunyuan_video_picture.FAMILIES, "tiny-ltx-0.9.5", "tiny-wan-two")
+ON_DEMAND = ("tiny-cogvideox-1.5", "tiny-ltx-0.9.5", "tiny-wan-two")
 # The VAE of one, as one graph a half that runs through a clip, and the frames that it takes at a time.
 LOOPED = ("tiny-wan-i2v", "tiny-wan-loop")
 LOOP_FRAMES = {"vae_encoder": 4, "vae_decoder": 1}
