@@ -30,6 +30,8 @@ from .network import Config, Denoiser
 from .tasks import Batch, Tasks
 
 SAVE_SECONDS = 120
+# Weight of the error's change from one latent frame to the next. At 0 each frame is right on its own, and what should rest flickers.
+STEADY = 1.0
 
 
 def load_encoder(checkpoint: str, tokenizer: Tokenizer) -> TextEncoder:
@@ -39,7 +41,7 @@ def load_encoder(checkpoint: str, tokenizer: Tokenizer) -> TextEncoder:
 
 
 def flow_loss(model: Denoiser, batch: Batch, generator: torch.Generator) -> Tensor:
-    """Mean squared error in the network's own unit-variance target; what is kept counts a tenth."""
+    """Mean squared error in the network's own unit-variance target, and of its steps in time; what is kept counts a tenth."""
     size = len(batch.target)
     sigma = torch.sigmoid(torch.randn(size, generator=generator) * 1.1 + 0.3).clamp(0.002, 0.998)
     noise = torch.randn(batch.target.shape, generator=generator)
@@ -48,9 +50,17 @@ def flow_loss(model: Denoiser, batch: Batch, generator: torch.Generator) -> Tens
     with torch.autocast("cpu", torch.bfloat16):
         prediction = model(noisy, 1000 * sigma, batch.text, batch.condition, batch.mask, batch.first_frame)
     # The prediction's error, divided by the scale 1/s with which the network's output enters it.
-    error = (prediction - (noise - batch.target)).square() * (wide.square() + (1 - wide).square())
+    error = (prediction - (noise - batch.target)) * (wide.square() + (1 - wide).square()).sqrt()
     weight = 1 - 0.9 * batch.mask[:, :1]
-    return (error * weight).sum() / (weight.sum() * error.shape[1])
+    loss = weighted_mean(error.square(), weight)
+    if error.shape[2] > 1:
+        loss = loss + STEADY * weighted_mean(error.diff(dim=2).square(), torch.minimum(weight[:, :, 1:], weight[:, :, :-1]))
+    return loss
+
+
+def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Mean of [B, C, t, h, w] with weights [B, 1, t, h, w]."""
+    return (values * weight).sum() / (weight.sum() * values.shape[1])
 
 
 def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
