@@ -39,7 +39,8 @@ def read_folder(folder: Path) -> np.ndarray:
 
 def write_picture(picture: np.ndarray, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 85] if path.suffix == ".jpg" else []
+    cv2.imwrite(str(path), picture[:, :, ::-1], quality)
 
 
 def write_clip(clip: np.ndarray, path: Path, frame_rate: int) -> None:
