@@ -92,6 +92,7 @@ class BundleWriter:
             {
                 "formatVersion": FORMAT_VERSION,
                 **manifest,
+                **({"device": self.device} if self.device == "cpu" else {}),
                 **({"weights": {"dtype": self.dtype, "differences": differences}} if differences else {}),
                 "files": [describe(self.folder, path) for path in files],
             },

@@ -186,6 +186,12 @@ def test_the_manifest_lists_every_file(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("device", "said"), [("any", None), ("cuda", None), ("cpu", "cpu")])
+def test_the_manifest_names_the_device_of_graphs_for_the_cpu_alone(tmp_path: Path, device: str, said: str | None) -> None:
+    BundleWriter(tmp_path, device=device).finish(MANIFEST)
+    assert json.loads((tmp_path / "reelspace.json").read_text()).get("device") == said
+
+
 def test_the_model_card_says_where_a_bundle_is_from_and_how_near_it_is(tmp_path: Path) -> None:
     bundle = BundleWriter(tmp_path, "fp16")
     bundle.add_graph("text_encoder/model.onnx", looked_graph())

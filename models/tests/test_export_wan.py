@@ -1,6 +1,7 @@
 """The toy Wan bundle that is in the repository, against the official modules. python -m pytest tests/test_export_wan.py"""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,7 +19,7 @@ from transformers import CLIPImageProcessorPil
 
 from export.clip_pictures import resize_and_crop
 from export.families.wan_attention import TEXT_TOKENS, Attend
-from export.families.wan_vae import FrameConvolution
+from export.families.wan_vae import Encoder, FrameConvolution
 from export.graph import open_session
 from export.layout import read_weights
 from export.loop import join_into_loop
@@ -107,6 +108,12 @@ def test_a_convolution_by_frames_equals_the_official_one(shape: tuple, frames: i
     convolution.__class__ = FrameConvolution
     actual = convolution(x, cache)
     assert actual.shape == expected.shape and (actual - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("in_pictures", [True, False])
+def test_convolutions_go_by_frames_where_they_are_asked_to(pipeline: WanPipeline, in_pictures: bool) -> None:
+    kinds = {type(module) for module in Encoder(deepcopy(pipeline.vae), in_pictures).encoder.modules() if isinstance(module, WanCausalConv3d)}
+    assert kinds == {FrameConvolution if in_pictures else WanCausalConv3d}
 
 
 @pytest.mark.parametrize("has_rotary", [True, False])

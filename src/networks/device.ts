@@ -4,6 +4,7 @@ import { readdir } from 'node:fs/promises';
 import { availableParallelism, cpus } from 'node:os';
 import { DeviceError, expected } from '../errors.js';
 import type { ProbeAnswer, ProbeRequest } from './device-probe.js';
+import type { Manifest } from './manifest.js';
 import { type Device, type DeviceChoice, devices } from './model.js';
 
 /** What is known of a device on this machine. */
@@ -32,6 +33,21 @@ export async function resolveDevice(asked: Device | 'auto'): Promise<DeviceChoic
   if ('complaint' in answer)
     throw new DeviceError(`The device ${asked} can't be used: ${answer.complaint}. ${remedy(asked)}`);
   return { device: asked, reason: 'it was asked for' };
+}
+
+/**
+ * Returns the choice, or the one device that a model's graphs were written for. Throws DeviceError where another was asked for.
+ */
+export function deviceFor(
+  { name, device }: Pick<Manifest, 'name' | 'device'>,
+  asked: Device | 'auto',
+  choice: DeviceChoice,
+): DeviceChoice {
+  if (device === undefined || device === choice.device) return choice;
+  if (asked === 'auto') return { device, reason: "the model's graphs were written for it" };
+  throw new DeviceError(
+    `Expected device to be ${device}, which the graphs of model "${name}" were written for, got ${asked}. Use ${device}, or export the model again without --device.`,
+  );
 }
 
 /** Returns what every device is good for here. Tries each in a process of its own. */

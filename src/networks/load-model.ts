@@ -6,7 +6,7 @@ import { type Bundle, readBundle, readBundleJson, readBundleText } from './bundl
 import { controlNetName, type GraphName, tokenizerFile, tokenizerFolders } from './bundle-layout.js';
 import { addUpControls } from './control-net.js';
 import { predict } from './denoiser.js';
-import { resolveDevice } from './device.js';
+import { deviceFor, resolveDevice } from './device.js';
 import { EmbedsCache } from './embeds-cache.js';
 import { embedImages } from './image-encoder.js';
 import { type LoraPlan, planLoras } from './lora.js';
@@ -62,7 +62,7 @@ export async function loadModel(
 ): Promise<Model> {
   const [bundle, choice] = await Promise.all([readBundle(nameOrPath), resolveDevice(device)]);
   const plan = await planLoras(bundle, loras, { partial: loraPartial });
-  return new BundleModel(bundle, choice, threads, memory, plan);
+  return new BundleModel(bundle, deviceFor(bundle.manifest, device, choice), threads, memory, plan);
 }
 
 /** A graph that reads prompts. */

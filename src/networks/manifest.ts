@@ -209,6 +209,8 @@ export const manifestSchema = z.object({
     vaeEncoder: streamingGraphSchema,
     vaeDecoder: streamingGraphSchema,
   }),
+  /** The one device that the graphs were written for: others may give wrong numbers. Default: any. */
+  device: z.literal('cpu').optional(),
   /** How matrices are stored where that isn't float32 alone. */
   weights: z
     .object({

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DeviceError } from '../../src/errors.js';
-import { listDevices, resolveDevice } from '../../src/networks/device.js';
+import { deviceFor, listDevices, resolveDevice } from '../../src/networks/device.js';
 import { devices } from '../../src/networks/model.js';
 
 test('the CPU is there, and what is absent says why and what to do', async () => {
@@ -36,5 +36,19 @@ test('an unknown device is refused with the known ones', async () => {
     assert.ok(error instanceof DeviceError);
     assert.match(error.message, /Expected device to be auto or one of cpu, webgpu, .*, got "npu"/);
     return true;
+  });
+});
+
+test('a model written for one device runs there, and is refused elsewhere', () => {
+  const choice = { device: 'webgpu', reason: 'it was asked for' } as const;
+  assert.deepEqual(deviceFor({ name: 'wan' }, 'webgpu', choice), choice);
+  const reason = "the model's graphs were written for it";
+  assert.deepEqual(deviceFor({ name: 'wan', device: 'cpu' }, 'auto', choice), { device: 'cpu', reason });
+  const asked = { device: 'cpu', reason: 'it was asked for' } as const;
+  assert.deepEqual(deviceFor({ name: 'wan', device: 'cpu' }, 'cpu', asked), asked);
+  assert.throws(() => deviceFor({ name: 'wan', device: 'cpu' }, 'webgpu', choice), {
+    name: 'DeviceError',
+    message:
+      /^Expected device to be cpu, which the graphs of model "wan" were written for, got webgpu\. Use cpu, or export/,
   });
 });

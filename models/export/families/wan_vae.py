@@ -42,14 +42,16 @@ class FrameConvolution(WanCausalConv3d):
 class VaeHalf(nn.Module):
     """One half of the VAE, a latent frame at a time. Children have the names that they have in AutoencoderKLWan.
 
+    With `in_pictures` its convolutions are FrameConvolutions.
+
     Its states are the caches of the official code, each of one length: an empty cache, and the mark of one that is still to
     be filled, mean zeros in front, which is how the convolutions pad.
     """
 
-    def __init__(self, vae: AutoencoderKLWan, network: nn.Module):
+    def __init__(self, vae: AutoencoderKLWan, network: nn.Module, in_pictures: bool):
         super().__init__()
         for module in network.modules():
-            if type(module) is WanCausalConv3d:
+            if in_pictures and type(module) is WanCausalConv3d:
                 module.__class__ = FrameConvolution
         self.cache_places = sum(isinstance(module, WanCausalConv3d) for module in network.modules())
         # Caches of one frame, by number.
@@ -83,8 +85,8 @@ class VaeHalf(nn.Module):
 class Encoder(VaeHalf):
     """Pixels to the mean of the posterior, scaled to unit variance."""
 
-    def __init__(self, vae: AutoencoderKLWan):
-        super().__init__(vae, vae.encoder)
+    def __init__(self, vae: AutoencoderKLWan, in_pictures: bool = False):
+        super().__init__(vae, vae.encoder, in_pictures)
         self.encoder, self.quant_conv = vae.encoder, vae.quant_conv
         with torch.no_grad():
             caches: list[Any] = [None] * self.cache_places
@@ -100,8 +102,8 @@ class Encoder(VaeHalf):
 class Decoder(VaeHalf):
     """Latents of unit variance to pixels in [-1, 1]."""
 
-    def __init__(self, vae: AutoencoderKLWan):
-        super().__init__(vae, vae.decoder)
+    def __init__(self, vae: AutoencoderKLWan, in_pictures: bool = False):
+        super().__init__(vae, vae.decoder, in_pictures)
         self.post_quant_conv, self.decoder = vae.post_quant_conv, vae.decoder
         for module in self.decoder.modules():
             # Doubling is the same in both modes, and only this one becomes a Resize.
@@ -133,7 +135,8 @@ class WholeClip(nn.Module):
 def add_vae_half(bundle: BundleWriter, vae: AutoencoderKLWan, half: str) -> dict[str, Any]:
     """Writes the graphs of the first latent frame and of the others, for CUDA as one that runs through a clip, and returns what the
     manifest says of them."""
-    module = (Encoder if half == "encoder" else Decoder)(vae).eval()
+    # On WebGPU such graphs gave wrong numbers.
+    module = (Encoder if half == "encoder" else Decoder)(vae, in_pictures=bundle.device == "cpu").eval()
     source, target = ("pixels", "latents") if half == "encoder" else ("latents", "pixels")
     scale = vae.config.scale_factor_spatial if half == "encoder" else 1
     channels = 3 if half == "encoder" else vae.config.z_dim
