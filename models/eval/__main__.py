@@ -74,10 +74,10 @@ def all_rows(parts: Parts) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m eval", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, default=ROOT / "models/reel-tiny")
-    parser.add_argument("--data", type=Path, default=ROOT / "models/work/data")
-    parser.add_argument("--clips", type=Path, default=ROOT / "models/work/clips")
+    parser.add_argument("--data", type=Path, default=ROOT / "models/scratch/data")
+    parser.add_argument("--clips", type=Path, default=ROOT / "models/scratch/clips")
     parser.add_argument("--judge", type=Path, default=WEIGHTS)
-    parser.add_argument("--out", type=Path, default=ROOT / "models/work/eval")
+    parser.add_argument("--out", type=Path, default=ROOT / "models/scratch/eval")
     parser.add_argument("--rows", help="names, with commas between (default: all)")
     parser.add_argument("--prompts", type=int, default=500, help="for accuracy, wording, motion and steps")
     parser.add_argument("--edits", type=int, default=48, help="runs for restyle, image, inpaint and morph")

@@ -59,7 +59,7 @@ def _rounds(names: tuple[str, ...], rng: np.random.Generator) -> Iterator[str]:
 
 
 def training_specs(count: int, rng: np.random.Generator, alone: int = 20) -> list[Spec]:
-    """Unstyled clips for training: each thing as often as any other, each on every scene and in every motion as evenly.
+    """Unstyled clips for training: each thing as often as the others, each on every scene and in every motion as evenly.
 
     Plain backdrops and standing still come twice as often as the rest, as short prompts mean them; one clip in `alone` is
     a scene with nothing on it (0: none).
