@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import torch
@@ -11,7 +10,7 @@ from safetensors.torch import save_file
 
 from .animatediff import SIZE
 from .goldens import Goldens
-from .lora import random_layers
+from .lora import fused, lora_options, random_layers
 from .stable_diffusion import NAMES
 
 RUN = {"prompt": "a red cat", **SIZE, "numFrames": 4, "steps": 3, "seed": 7, "guidanceScale": 5}
@@ -38,20 +37,13 @@ def write_goldens(pipeline: AnimateDiffPipeline, bundle: str, folder: Path) -> N
     goldens = Goldens()
 
     def add(name: str, *loras: tuple[str, float]) -> None:
-        asked = copy.deepcopy(pipeline)
-        asked.set_progress_bar_config(disable=True)
-        for file, _ in loras:
-            asked.load_lora_weights(folder / f"{file}.safetensors", adapter_name=file)
-        asked.set_adapters([file for file, _ in loras], [scale for _, scale in loras])
-        asked.fuse_lora(components=["unet"], adapter_names=[file for file, _ in loras])
-        asked.unload_lora_weights()
+        asked = fused(pipeline, folder, loras, ["unet"])
         names = {**NAMES, "numFrames": "num_frames"}
         arguments = {names[ours]: value for ours, value in RUN.items() if ours in names}
         latents, frames = (
             asked(**arguments, generator=torch.Generator().manual_seed(RUN["seed"]), output_type=kind).frames for kind in ("latent", "np")
         )
-        chosen = [{"path": f"{folder.name}/{file}.safetensors", "scale": scale} for file, scale in loras]
-        goldens.add_run(name, "generate", {**RUN, "loras": chosen}, latents, frames[0])
+        goldens.add_run(name, "generate", {**RUN, "loras": lora_options(folder, loras)}, latents, frames[0])
 
     for scale in (0.5, 1, -1):
         add(f"motion {scale}", ("motion", scale))

@@ -12,7 +12,7 @@ from diffusers import (
 )  # fmt: skip
 from transformers import T5Config, T5EncoderModel
 
-from .goldens import Goldens, moving_clip, pictures, write_video
+from .goldens import CLIP_NAMES, Goldens, moving_clip, pictures, write_video
 from .random_weights import randomise
 from .unigram_tokenizer import make_tokenizer
 
@@ -20,11 +20,7 @@ LATENT_CHANNELS = 4
 TEXT_WIDTH = 16
 MAX_TOKENS = 12
 SIZE = {"width": 32, "height": 16}
-# reelspace's options, and what diffusers calls them.
-NAMES = {
-    "prompt": "prompt", "negativePrompt": "negative_prompt", "width": "width", "height": "height", "numFrames": "num_frames",
-    "steps": "num_inference_steps", "guidanceScale": "guidance_scale", "strength": "strength",
-}  # fmt: skip
+NAMES = {**CLIP_NAMES, "strength": "strength"}
 LEVELS = {"prediction_type": "v_prediction", "timestep_spacing": "trailing", "rescale_betas_zero_snr": True}
 
 

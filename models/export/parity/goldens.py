@@ -13,6 +13,13 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
+# reelspace's options, and what diffusers calls them in every pipeline, and in every pipeline of clips.
+PIPELINE_NAMES = {
+    "prompt": "prompt", "negativePrompt": "negative_prompt", "width": "width", "height": "height", "steps": "num_inference_steps",
+    "guidanceScale": "guidance_scale",
+}  # fmt: skip
+CLIP_NAMES = {**PIPELINE_NAMES, "numFrames": "num_frames"}
+
 
 class Goldens:
     """Cases of one family. Each is a pipeline of reelspace, its options, and the latents and frames that should come out."""

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKLHunyuanVideo, FlowMatchEulerDiscreteScheduler
 from transformers import CLIPTextConfig, CLIPTextModel, LlamaConfig, LlamaModel
 
 from .byte_tokenizer import make_byte_tokenizer
-from .goldens import Goldens, moving_clip
+from .goldens import CLIP_NAMES, Goldens, moving_clip
 from .random_weights import randomise
 from .stable_diffusion import make_tokenizer
 
@@ -18,11 +18,7 @@ LATENT_CHANNELS = 4
 TEXT_WIDTH = 16
 POOLED_WIDTH = 8
 SIZE = {"width": 32, "height": 16}
-# reelspace's options, and what diffusers calls them.
-NAMES = {
-    "prompt": "prompt", "negativePrompt": "negative_prompt", "width": "width", "height": "height", "numFrames": "num_frames",
-    "steps": "num_inference_steps", "guidanceScale": "guidance_scale", "trueGuidanceScale": "true_cfg_scale",
-}  # fmt: skip
+NAMES = {**CLIP_NAMES, "trueGuidanceScale": "true_cfg_scale"}
 
 
 def make_llama(vocabulary: int, padding: int) -> LlamaModel:

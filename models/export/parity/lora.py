@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import WanPipeline
@@ -12,6 +14,8 @@ from torch import Tensor, nn
 
 from ..families.wan import OTHER_NAMES
 from .goldens import Goldens
+
+Loras = Sequence[tuple[str, float]]  # names of files without their ending, and scales
 
 RANK = 3
 TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -77,14 +81,27 @@ def matrices(module: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in module.named_parameters() if parameter.ndim >= 2}
 
 
-def merge(transformer: nn.Module, pipeline: WanPipeline, files: dict[Path, float]) -> None:
-    """Adds LoRAs to the transformer in the type that its weights have, as diffusers does."""
-    loader = WanPipeline(**{**pipeline.components, "transformer": transformer})
-    for path in files:
-        loader.load_lora_weights(path, adapter_name=path.stem)
-    loader.set_adapters([path.stem for path in files], list(files.values()))
-    loader.fuse_lora(adapter_names=[path.stem for path in files])
-    loader.unload_lora_weights()
+def fuse(pipeline: Any, folder: Path, loras: Loras, components: Sequence[str] = ("transformer",)) -> None:
+    """Adds LoRAs of the folder to the weights of the components, in the type that those have, as diffusers does."""
+    names = [file for file, _ in loras]
+    for file in names:
+        pipeline.load_lora_weights(folder / f"{file}.safetensors", adapter_name=file)
+    pipeline.set_adapters(names, [scale for _, scale in loras])
+    pipeline.fuse_lora(components=list(components), adapter_names=names)
+    pipeline.unload_lora_weights()
+
+
+def fused(pipeline: Any, folder: Path, loras: Loras, components: Sequence[str] = ("transformer",)) -> Any:
+    """A copy of the pipeline with LoRAs of the folder added."""
+    copied = copy.deepcopy(pipeline)
+    copied.set_progress_bar_config(disable=True)
+    fuse(copied, folder, loras, components)
+    return copied
+
+
+def lora_options(folder: Path, loras: Loras) -> list[dict[str, Any]]:
+    """The same LoRAs, as reelspace is asked for them."""
+    return [{"path": f"{folder.name}/{file}.safetensors", "scale": scale} for file, scale in loras]
 
 
 @torch.no_grad()
@@ -99,15 +116,14 @@ def write_goldens(pipeline: WanPipeline, bundle: str, folder: Path, dtype: torch
 
     def add(name: str, *loras: tuple[str, float], has_frames: bool = False) -> None:
         transformer = copy.deepcopy(pipeline.transformer)
-        files = {folder / f"{file}.safetensors": scale for file, scale in loras}
         if dtype is not None and loras:
             # What is computed with stays float32, as in the bundle.
             merged = copy.deepcopy(transformer).to(dtype)
-            merge(merged, pipeline, files)
+            fuse(WanPipeline(**{**pipeline.components, "transformer": merged}), folder, loras)
             for parameter, sum_ in zip(matrices(transformer).values(), matrices(merged).values(), strict=True):
                 parameter.copy_(sum_)
         elif loras:
-            merge(transformer, pipeline, files)
+            fuse(WanPipeline(**{**pipeline.components, "transformer": transformer}), folder, loras)
         asked = WanPipeline(**{**pipeline.components, "transformer": transformer})
         asked.set_progress_bar_config(disable=True)
         results = [
@@ -118,8 +134,7 @@ def write_goldens(pipeline: WanPipeline, bundle: str, folder: Path, dtype: torch
             ).frames
             for kind in ("latent", *(["np"] if has_frames else []))
         ]  # fmt: skip
-        chosen = [{"path": f"{folder.name}/{file}.safetensors", "scale": scale} for file, scale in loras]
-        goldens.add_run(name, "generate", {**RUN, "loras": chosen}, results[0], results[1][0] if has_frames else None)
+        goldens.add_run(name, "generate", {**RUN, "loras": lora_options(folder, loras)}, results[0], results[1][0] if has_frames else None)
 
     add("none", has_frames=True)
     for file in FILES:

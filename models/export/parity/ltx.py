@@ -12,18 +12,14 @@ from torch import Tensor
 from transformers import T5Config, T5EncoderModel
 
 from ..families.ltx_vae import DECODE_NOISE, DECODE_TIMESTEP
-from .goldens import Goldens, moving_clip, pictures, write_video
+from .goldens import CLIP_NAMES, Goldens, moving_clip, pictures, write_video
 from .random_weights import randomise
 from .unigram_tokenizer import make_tokenizer
 
 LATENT_CHANNELS = 8
 TEXT_WIDTH = 16
 SIZE = {"width": 64, "height": 32}
-# reelspace's options, and what diffusers calls them.
-NAMES = {
-    "prompt": "prompt", "negativePrompt": "negative_prompt", "width": "width", "height": "height", "numFrames": "num_frames",
-    "steps": "num_inference_steps", "guidanceScale": "guidance_scale", "frameRate": "frame_rate", "guidanceRescale": "guidance_rescale",
-}  # fmt: skip
+NAMES = {**CLIP_NAMES, "frameRate": "frame_rate", "guidanceRescale": "guidance_rescale"}
 
 
 def make_vae(is_finishing: bool, is_newer: bool) -> AutoencoderKLLTXVideo:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import torch
@@ -10,7 +9,7 @@ from diffusers import LTXPipeline
 from safetensors.torch import save_file
 
 from .goldens import Goldens
-from .lora import random_layers
+from .lora import fused, lora_options, random_layers
 from .ltx import NAMES, SIZE, unpack
 
 RUN = {"prompt": "a red fox", **SIZE, "numFrames": 9, "steps": 3, "seed": 7, "guidanceScale": 3}
@@ -30,13 +29,8 @@ def write_goldens(pipeline: LTXPipeline, bundle: str, folder: Path) -> None:
     goldens = Goldens()
     arguments = {theirs: RUN[ours] for ours, theirs in NAMES.items() if ours in RUN}
     for scale in (0.5, 1, -1):
-        asked = copy.deepcopy(pipeline)
-        asked.set_progress_bar_config(disable=True)
-        asked.load_lora_weights(folder / "original.safetensors", adapter_name="original")
-        asked.set_adapters(["original"], [scale])
-        asked.fuse_lora(components=["transformer"], adapter_names=["original"])
-        asked.unload_lora_weights()
+        loras = [("original", scale)]
+        asked = fused(pipeline, folder, loras)
         latents, frames = (asked(**arguments, generator=torch.Generator().manual_seed(RUN["seed"]), output_type=kind).frames for kind in ("latent", "np"))
-        chosen = [{"path": f"{folder.name}/original.safetensors", "scale": scale}]
-        goldens.add_run(f"original {scale}", "generate", {**RUN, "loras": chosen}, unpack(pipeline, latents, RUN), frames[0])
+        goldens.add_run(f"original {scale}", "generate", {**RUN, "loras": lora_options(folder, loras)}, unpack(pipeline, latents, RUN), frames[0])
     goldens.save(folder.parent / f"{bundle}-loras.safetensors", bundle)

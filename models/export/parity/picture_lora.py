@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..families.sgm_names import sgm_names
-from .lora import random_layers
+from .lora import fused, lora_options, random_layers
 from .stable_diffusion import PictureGoldens
 
 Layers = dict[str, tuple[Tensor, Tensor]]
@@ -69,15 +68,8 @@ def write_goldens(pipeline: Any, bundle: str, folder: Path) -> None:
     components = [name for name in ("unet", "text_encoder", "text_encoder_2") if hasattr(pipeline, name)]
 
     def add(name: str, *loras: tuple[str, float]) -> None:
-        asked = copy.deepcopy(pipeline)
-        asked.set_progress_bar_config(disable=True)
-        for file, _ in loras:
-            asked.load_lora_weights(folder / f"{file}.safetensors", adapter_name=file)
-        asked.set_adapters([file for file, _ in loras], [scale for _, scale in loras])
-        asked.fuse_lora(components=components, adapter_names=[file for file, _ in loras])
-        asked.unload_lora_weights()
-        chosen = [{"path": f"{folder.name}/{file}.safetensors", "scale": scale} for file, scale in loras]
-        goldens.add(name, asked, {"prompt": "a red cat", "steps": 3, "loras": chosen})
+        chosen = {"prompt": "a red cat", "steps": 3, "loras": lora_options(folder, loras)}
+        goldens.add(name, fused(pipeline, folder, loras, components), chosen)
 
     for file in ("kohya", "peft"):
         for scale in (0, 0.5, 1, -1):

@@ -24,7 +24,7 @@ from diffusers import (
 from PIL import Image, ImageDraw
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from .goldens import Goldens, moving_clip
+from .goldens import PIPELINE_NAMES, Goldens, moving_clip
 from .random_weights import randomise
 
 TEXT_WIDTH = 16
@@ -38,11 +38,7 @@ SCHEDULERS = {
     "pndm": PNDMScheduler, "ddim": DDIMScheduler, "euler": EulerDiscreteScheduler, "euler-a": EulerAncestralDiscreteScheduler,
     "dpm++": DPMSolverMultistepScheduler, "unipc": UniPCMultistepScheduler,
 }  # fmt: skip
-# reelspace's options, and what diffusers calls them.
-NAMES = {
-    "prompt": "prompt", "negativePrompt": "negative_prompt", "width": "width", "height": "height",
-    "steps": "num_inference_steps", "guidanceScale": "guidance_scale", "strength": "strength",
-}  # fmt: skip
+NAMES = {**PIPELINE_NAMES, "strength": "strength"}
 
 
 def make_tokenizer(pad_token: str = "<|endoftext|>") -> CLIPTokenizer:

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, Wa
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
-from .goldens import Goldens, moving_clip, pictures, write_video
+from .goldens import CLIP_NAMES, Goldens, moving_clip, pictures, write_video
 from .random_weights import randomise
 from .unigram_tokenizer import make_tokenizer
 
@@ -19,11 +19,7 @@ LATENT_CHANNELS = 4
 TEXT_WIDTH = 16
 
 SIZE = {"width": 32, "height": 48}
-# reelspace's options, and what diffusers calls them.
-NAMES = {
-    "prompt": "prompt", "negativePrompt": "negative_prompt", "width": "width", "height": "height", "numFrames": "num_frames",
-    "steps": "num_inference_steps", "guidanceScale": "guidance_scale", "guidanceScale2": "guidance_scale_2", "strength": "strength",
-}  # fmt: skip
+NAMES = {**CLIP_NAMES, "guidanceScale2": "guidance_scale_2", "strength": "strength"}
 
 
 def make_text_encoder(tokenizer: PreTrainedTokenizerFast) -> UMT5EncoderModel:
