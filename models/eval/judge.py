@@ -45,6 +45,8 @@ IGNORED = -1
 STYLED, REAL, EMPTY = 0.6, 0.12, 0.05
 # Share of clips that are faded into another, to learn what a cross-fade looks like.
 FADED = 0.15
+# Rendering takes longer than learning: of a batch one clip in NEW_OF is new, the rest are drawn from the last KEPT that were rendered.
+NEW_OF, KEPT = 5, 8000
 
 
 class Judge(nn.Module):
@@ -125,7 +127,7 @@ def is_faded(judge: Judge, frames: np.ndarray) -> np.ndarray:
 
 
 class Examples:
-    """New clips without end: things pasted anew over the cache's empty scenes, and real ones, in new styles. None is held out."""
+    """Clips without end: things pasted anew over the cache's empty scenes, and real ones, in new styles. None is held out."""
 
     def __init__(self, cache: Path, assets: str, seed: int) -> None:
         self.assets, self.rng = assets, np.random.default_rng(seed)
@@ -134,6 +136,8 @@ class Examples:
         self.empty = [(row, entry["spec"]["scene"]) for row, entry in enumerate(rows) if entry["spec"]["thing"] is None and entry["source"] == row]
         self.real = np.load(cache / "real/pixels.npy", mmap_mode="r")
         self.sources = [row for row, entry in enumerate(json.loads((cache / "real/rows.json").read_text())) if entry["source"] == row]
+        self.kept: list[tuple[np.ndarray, list[int]]] = []
+        self.rendered = 0
 
     def _pick(self, options: Sequence[T]) -> T:
         return options[int(self.rng.integers(len(options)))]
@@ -144,9 +148,9 @@ class Examples:
             if not is_held_out(spec):
                 return spec
 
-    def clip(self, moments: tuple[float, ...]) -> tuple[np.ndarray, list[int]]:
-        """What `look` shows of a clip at `moments`, and its labels."""
-        frames = [round(moment * (FRAMES - 1)) for moment in moments]
+    def clip(self) -> tuple[np.ndarray, list[int]]:
+        """What `look` shows of a new clip, and its labels."""
+        frames = [round(moment * (FRAMES - 1)) for moment in SEEN]
         style = self._pick(STYLE_NAMES[1:]) if self.rng.random() < STYLED else "none"
         if self.rng.random() < REAL:
             shown, spec = self.real[self._pick(self.sources)][frames], None
@@ -157,12 +161,15 @@ class Examples:
                 spec = self._move(scene, style)
             shown = self.world[row][frames]
             if spec.thing is not None:
-                shown = paste_over(shown, spec.thing, MOTIONS[spec.motion](self.rng), self.assets, moments)
-        return look(np.stack([STYLES[style](frame) for frame in shown]), moments=tuple(np.linspace(0, 1, len(frames)))), labels_of(spec, style)
+                shown = paste_over(shown, spec.thing, MOTIONS[spec.motion](self.rng), self.assets, SEEN)
+        return look(np.stack([STYLES[style](frame) for frame in shown])), labels_of(spec, style)
 
-    def batch(self, size: int, moments: tuple[float, ...]) -> tuple[Tensor, Tensor]:
-        """Frames [size, T, 3, 64, 64] in [-1, 1] and labels int64 [size, 4]."""
-        seen, labels = zip(*(self.clip(moments) for _ in range(size)), strict=True)
+    def batch(self, size: int) -> tuple[Tensor, Tensor]:
+        """Frames [size, 5, 3, 64, 64] in [-1, 1] and labels int64 [size, 4]."""
+        for _ in range(size if not self.kept else size // NEW_OF):
+            self.kept[self.rendered % KEPT : self.rendered % KEPT + 1] = [self.clip()]
+            self.rendered += 1
+        seen, labels = zip(*(self._pick(self.kept) for _ in range(size)), strict=True)
         return to_input(np.stack(seen)), torch.tensor(labels)
 
 
@@ -191,15 +198,12 @@ def train(judge: Judge, examples: Examples, steps: int, rate: float, size: int =
     optimizer = torch.optim.AdamW(judge.parameters(), lr=rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
     for step in range(1, steps + 1):
-        # Two frames, at any moments, tell as much of what a clip shows at less than half the cost.
-        moments = SEEN if step % 3 == 0 else tuple(examples.rng.uniform(0, 1, 2))
-        x, told, faded = fade_some(*examples.batch(size, moments), generator)
+        x, told, faded = fade_some(*examples.batch(size), generator)
         with torch.autocast("cpu", torch.bfloat16):
             answers, fading = judge(roughen(x, generator))
         loss = F.binary_cross_entropy_with_logits(fading, faded[:, None].float().expand_as(fading))
         for aspect, name in enumerate(ASPECTS):
-            if name in answers:
-                loss = loss + F.cross_entropy(answers[name], told[:, aspect], ignore_index=IGNORED, label_smoothing=0.02)
+            loss = loss + F.cross_entropy(answers[name], told[:, aspect], ignore_index=IGNORED, label_smoothing=0.02)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -75,12 +75,21 @@ def load_denoiser(bundle: Path) -> Denoiser:
             widths=tuple(len(weights[f"{name}.weight"]) for name in ("stem", "down1", "down2")),
             encoder_blocks=(depth(weights, "fine_in"), depth(weights, "middle_in")),
             decoder_blocks=(depth(weights, "fine_out"), depth(weights, "middle_out")),
-            middle_blocks=depth(weights, "coarse"),
+            coarse_blocks=depth(weights, "coarse"),
             embedding=len(weights["sigma_embedding.0.weight"]),
+            things=len(weights["planner.thing.weight"]),
         )
     )
     fill(denoiser, weights)
     return denoiser.eval()
+
+
+def grow_denoiser(bundle: Path) -> Denoiser:
+    """A denoiser of today's size with the weights of a bundle. Blocks and layers that the bundle lacks start as nothing."""
+    _, weights = read_graph(bundle / "transformer/model.onnx")
+    denoiser = Denoiser(Config())
+    denoiser.load_state_dict({name: weights.get(name, start) for name, start in denoiser.state_dict().items()})
+    return denoiser
 
 
 def fill(module: nn.Module, weights: Weights) -> None:

@@ -9,12 +9,14 @@ import torch
 from export.graph import compare
 from export.layout import read_weights
 from reel_tiny.denoiser.export import add_denoiser, example
-from reel_tiny.denoiser.network import Config, Denoiser
-from reel_tiny.denoiser.train import is_hidden_matrix, share_out
+from reel_tiny.denoiser.network import Config, Denoiser, enlarge
+from reel_tiny.denoiser.tasks import Batch
+from reel_tiny.denoiser.train import STEADY, channel_gains, check_compiled, flow_loss, is_hidden_matrix, share_out
 from reel_tiny.export.graph import round_to_half
+from reel_tiny.weights import grow_denoiser, load_denoiser
 
 torch.set_num_threads(1)
-SMALL = Config(widths=(16, 32, 32), encoder_blocks=(1, 1), decoder_blocks=(1, 1), middle_blocks=1, embedding=32, head_width=16)
+SMALL = Config(widths=(16, 32, 32), encoder_blocks=(1, 1), decoder_blocks=(1, 1), coarse_blocks=1, embedding=32, head_width=16)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +78,70 @@ def test_exported_graph_equals_pytorch_at_every_shape(denoiser: Denoiser, tmp_pa
 def test_every_parameter_has_one_owner() -> None:
     model = Denoiser(SMALL)
     owned = share_out(model, 2)
-    names = [name for name, _ in model.named_parameters()]
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
     assert sorted(owned[0] + owned[1]) == sorted(names)
     matrices = [sum(p.numel() for n, p in model.named_parameters() if n in part and is_hidden_matrix(n, p)) for part in owned]
     assert min(matrices) > 0.5 * max(matrices)
+
+
+BUNDLE = Path(__file__).parents[1] / "reel-tiny"
+
+
+def test_brightness_shows_most() -> None:
+    latents = torch.randn(1, 16, 2, 8, 8, generator=torch.Generator().manual_seed(0)).numpy()
+    gains = channel_gains(BUNDLE, latents)
+    assert abs(gains.mean() - 1) < 1e-6 and gains[0] == gains.max() > 4 * gains.median()
+
+
+def test_errors_count_by_what_they_show_and_steps_of_them_by_its_square() -> None:
+    """Of a network that knows the noise of a clip but for 1 in one channel, in all frames or in the last."""
+    gains = torch.ones(16)
+    gains[0] = 3.0
+    target = torch.zeros(1, 16, 4, 2, 2)
+    batch = Batch(target, target, torch.zeros(1, 2, 4, 2, 2), torch.zeros(1, 1, 192), torch.zeros(1), torch.zeros(1, 4, 2, 5), torch.zeros(1))
+
+    def loss(channel: int, frames: slice) -> float:
+        def model(noisy: torch.Tensor, timestep: torch.Tensor, *_: object) -> tuple[torch.Tensor, torch.Tensor]:
+            sigma = timestep / 1000
+            off = torch.zeros_like(noisy)
+            off[:, channel, frames] = 1 / (sigma**2 + (1 - sigma) ** 2) ** 0.5
+            return noisy / sigma + off, batch.poses
+
+        with torch.autocast("cpu", enabled=False):
+            return flow_loss(model, batch, gains, torch.Generator().manual_seed(0)).item()
+
+    squares = (gains.square() / gains.square().mean()).tolist()
+    assert loss(5, slice(None)) == pytest.approx(1 / 16, rel=1e-3) and loss(0, slice(None)) == pytest.approx(3 / 16, rel=1e-3)
+    assert loss(0, slice(3, 4)) == pytest.approx(3 / 16 / 4 + STEADY * squares[0] / 16 / 3, rel=1e-3)
+
+
+def test_what_a_bundle_lacks_starts_as_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, inputs = load_denoiser(BUNDLE), example(1, 3, 8, 8, 5)
+    larger = {**known.config.as_dict(), "coarse_blocks": known.config.coarse_blocks + 1, "decoder_blocks": tuple(n + 1 for n in known.config.decoder_blocks)}
+    monkeypatch.setattr("reel_tiny.weights.Config", lambda: Config(**larger))
+    grown = grow_denoiser(BUNDLE)
+    assert sum(p.numel() for p in grown.parameters()) > sum(p.numel() for p in known.parameters())
+    assert torch.equal(grown(*inputs), known(*inputs))
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 5), (2, 9)])
+def test_enlarging_takes_the_nearest_position(size: tuple[int, int]) -> None:
+    small = torch.randn(2, 3, *((side + 1) // 2 for side in size))
+    assert torch.equal(enlarge(small, torch.empty(1, 1, *size)), torch.nn.functional.interpolate(small, size=size, mode="nearest"))
+
+
+def test_a_compiler_that_loses_gradients_is_found_out(denoiser: Denoiser) -> None:
+    model = Denoiser(SMALL)
+    model.load_state_dict(denoiser.state_dict())
+    latents, _, text, condition, mask = example(2, 3, 8, 8, 5)
+    batch = Batch(latents, condition, mask, text, torch.zeros(2), torch.zeros(2, 3, 2, 5), torch.ones(2))
+    check_compiled(model, model.denoise, batch, torch.ones(16))
+
+    def cut(*inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        up, model.up1.forward = model.up1.forward, lambda x: torch.nn.Conv2d.forward(model.up1, x.detach())
+        made = model.denoise(*inputs)
+        model.up1.forward = up
+        return made
+
+    with pytest.raises(RuntimeError, match="Train without --compile"):
+        check_compiled(model, cut, batch, torch.ones(16))

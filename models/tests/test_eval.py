@@ -139,9 +139,11 @@ def test_training_examples_are_new_and_none_is_held_out(clip: np.ndarray, tmp_pa
         Image.new("RGBA", (32, 32), (255, 0, 0, 255)).save(tmp_path / f"{thing.code_point}.webp")
     sprite.cache_clear()
     examples = Examples(tmp_path, str(tmp_path), 0)
-    x, labels = examples.batch(200, (0.2, 0.9))
+    x, labels = examples.batch(200)
+    examples.batch(50)
     sprite.cache_clear()
-    assert x.shape == (200, 2, 3, 64, 64) and -1 <= x.min() < x.max() <= 1
+    assert examples.rendered == len(examples.kept) == 210
+    assert x.shape == (200, 5, 3, 64, 64) and -1 <= x.min() < x.max() <= 1
     names = [[options[k] for options, k in zip(ASPECTS.values(), row, strict=True)] for row in labels.tolist() if row[0] != IGNORED]
     specs = [Spec(None if thing == "nothing" else thing, scene, motion, style, 0) for thing, scene, motion, style in names]
     assert 120 < len(specs) < 195 and not any(is_held_out(spec) for spec in specs)

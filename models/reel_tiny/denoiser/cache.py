@@ -1,7 +1,7 @@
-"""Prepares what the denoiser is trained on: renders clips to uint8 once, then encodes them with the frozen VAE.
+"""Prepares what the denoiser is trained on: renders clips to uint8 once, then encodes them with a bundle's VAE.
 
     python -m reel_tiny.denoiser.cache render --data DATA --clips CLIPS --out CACHE
-    python -m reel_tiny.denoiser.cache encode --vae VAE_CHECKPOINT --out CACHE
+    python -m reel_tiny.denoiser.cache encode --bundle reel-tiny --out CACHE
 
 CACHE/world: clips of the small world, and for some of them the same clip in a style. CACHE/real and CACHE/stills: crops of
 real videos and of photos, each beside itself in styles. CACHE/pasted: things moving over photos and real videos. Each set
@@ -15,6 +15,7 @@ import argparse
 import json
 import multiprocessing
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 
 from ..data.sources import load_photos, load_training_clips
-from ..vae import load_vae
+from ..weights import load_vae
 from ..world.render import FRAMES, SIZE, Spec, extent, layout, paste_over, render
 from ..world.sampling import training_specs, training_styles
 from ..world.styles import STYLE_NAMES, STYLES
@@ -42,17 +43,37 @@ def _row(spec: Spec, source: int) -> dict[str, object]:
     return {"spec": asdict(spec), "source": source, "box": extent(layout(spec)[1])}
 
 
-def render_world(assets: str, folder: Path, plain: int, styled: int, rng: Rng) -> None:
+def render_world_part(worker: int, workers: int, assets: str, folder: Path, plain: int) -> None:
+    """Every `workers`-th unstyled clip, and it once more in a style where it has one."""
+    specs = [Spec(**entry["spec"]) for entry in json.loads((folder / "rows.json").read_text())]
+    pixels = np.load(folder / "pixels.npy", mmap_mode="r+")
+    for row in range(worker, plain, workers):
+        pixels[row] = render(specs[row], assets)
+        if plain + row < len(specs):
+            style = STYLES[specs[plain + row].style]
+            pixels[plain + row] = [style(frame) for frame in pixels[row]]
+
+
+def render_world(assets: str, folder: Path, plain: int, styled: int, workers: int, rng: Rng) -> None:
     """`plain` unstyled clips; the first `styled` of them once more, in a style."""
     specs = training_specs(plain, rng)
+    _create(folder, plain + styled, FRAMES).flush()
     rows = [_row(spec, row) for row, spec in enumerate(specs)]
-    pixels = _create(folder, plain + styled, FRAMES)
-    for row, spec in enumerate(specs):
-        pixels[row] = render(spec, assets)
-    for source, style in enumerate(training_styles(specs[:styled])):
-        pixels[plain + source] = [STYLES[style](frame) for frame in pixels[source]]
-        rows.append(_row(replace(specs[source], style=style), source))
+    rows += [_row(replace(specs[row], style=style), row) for row, style in enumerate(training_styles(specs[:styled]))]
     (folder / "rows.json").write_text(json.dumps(rows))
+    share_out(render_world_part, workers, assets, folder, plain)
+
+
+def share_out(part: Callable[..., None], workers: int, *arguments: object) -> None:
+    """Runs `part(worker, workers, *arguments)` in as many processes."""
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=part, args=(worker, workers, *arguments)) for worker in range(workers)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        if process.exitcode != 0:
+            raise RuntimeError(f"Expected every worker to end well, got exit code {process.exitcode}.")
 
 
 def _crop(frames: list[np.ndarray], rng: Rng) -> np.ndarray:
@@ -120,7 +141,7 @@ def render_all(options: argparse.Namespace) -> None:
     _render_real(out / "stills", draw_still, options.stills, 3, 1, rng)
     _render_real(out / "real", draw_clip, options.real, 2, FRAMES, rng)
     print(f"real: {time.time() - start:.0f} s", flush=True)
-    render_world(assets, out / "world", options.world, options.styled, rng)
+    render_world(assets, out / "world", options.world, options.styled, options.workers, rng)
     print(f"world: {time.time() - start:.0f} s", flush=True)
 
 
@@ -130,10 +151,11 @@ def create_latents(folder: Path) -> None:
     np.lib.format.open_memmap(folder / "latents.npy", "w+", np.float16, shape).flush()
 
 
-def encode_part(worker: int, workers: int, vae_checkpoint: str, out: Path) -> None:
+def encode_part(worker: int, workers: int, bundle: Path, out: Path) -> None:
     """Every `workers`-th batch of every set."""
     torch.set_num_threads(1)
-    vae, start = load_vae(vae_checkpoint), time.time()
+    vae, start = load_vae(bundle).to(memory_format=torch.channels_last), time.time()
+    encode = torch.compile(vae.encode, dynamic=False)
     for name in SETS:
         pixels = np.load(out / name / "pixels.npy", mmap_mode="r")
         latents = np.load(out / name / "latents.npy", mmap_mode="r+")
@@ -141,22 +163,16 @@ def encode_part(worker: int, workers: int, vae_checkpoint: str, out: Path) -> No
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             for first in range(worker * size, len(pixels), workers * size):
                 clip = torch.from_numpy(np.array(pixels[first : first + size])).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
-                latents[first : first + size] = vae.encode(clip).float().numpy()
+                # The last batch may be shorter, and is not worth compiling for.
+                latents[first : first + size] = (encode if len(clip) == size else vae.encode)(clip).float().numpy()
         latents.flush()
         print(f"worker {worker}: {name} done after {time.time() - start:.0f} s", flush=True)
 
 
-def encode_all(vae_checkpoint: str, out: Path, workers: int) -> None:
+def encode_all(bundle: Path, out: Path, workers: int) -> None:
     for name in SETS:
         create_latents(out / name)
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=encode_part, args=(worker, workers, vae_checkpoint, out)) for worker in range(workers)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        if process.exitcode != 0:
-            raise RuntimeError(f"Expected every encoding worker to end well, got exit code {process.exitcode}.")
+    share_out(encode_part, workers, bundle, out)
 
 
 def main() -> None:
@@ -165,7 +181,7 @@ def main() -> None:
     parser.add_argument("--out", required=True)
     parser.add_argument("--data")
     parser.add_argument("--clips")
-    parser.add_argument("--vae")
+    parser.add_argument("--bundle", type=Path)
     parser.add_argument("--world", type=int, default=6400)
     parser.add_argument("--styled", type=int, default=2000)
     parser.add_argument("--real", type=int, default=120)
@@ -179,7 +195,7 @@ def main() -> None:
     if options.step == "render":
         render_all(options)
         return
-    encode_all(options.vae, Path(options.out), options.workers)
+    encode_all(options.bundle, Path(options.out), options.workers)
 
 
 if __name__ == "__main__":

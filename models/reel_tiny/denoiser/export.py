@@ -1,6 +1,6 @@
-"""Exports the text encoder and the denoiser into a bundle, and holds both against PyTorch.
+"""Exports a denoiser, a text encoder or both into a bundle, and holds them against PyTorch.
 
-    python -m reel_tiny.denoiser.export --denoiser DIR/checkpoint.pt --text TEXT_CHECKPOINT --out reel-tiny
+    python -m reel_tiny.denoiser.export [--denoiser DIR/checkpoint.pt] [--text TEXT_CHECKPOINT] --out reel-tiny
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from ..export.graph import round_to_half, write_half_graph
-from ..text.encoder import WIDTH
+from ..text.encoder import WIDTH, TextEncoder
 from .network import Config, Denoiser
-from .train import load_encoder
 
 INPUTS = {"latents": (2, 3, 4), "timestep": (), "prompt_embeds": (1,), "condition_latents": (2, 3, 4), "condition_mask": (2, 3, 4)}
 SIZES = ((2, 7, 16, 16, 9), (1, 1, 16, 16, 3), (2, 3, 12, 20, 32), (1, 12, 9, 7, 5), (1, 2, 8, 8, 2))
@@ -52,25 +51,22 @@ def add_denoiser(model: Denoiser, path: Path) -> Graph:
     return graph
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--denoiser", required=True)
-    parser.add_argument("--text", required=True)
-    parser.add_argument("--out", type=Path, required=True, help="the bundle's folder")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    tokenizer = Tokenizer.from_file(str(options.out / "tokenizer/tokenizer.json"))
-    encoder = round_to_half(load_encoder(options.text, tokenizer))
+def export_text(checkpoint: Path, out: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(out / "tokenizer/tokenizer.json"))
+    encoder = TextEncoder(tokenizer.get_vocab_size())
+    encoder.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["encoder"])
     prompts = tokenizer.encode_batch(["a chicken on a beach", "a pencil sketch of a fox spinning in the snow"])
     ids, mask = torch.tensor([p.ids for p in prompts]), torch.tensor([p.attention_mask for p in prompts])
-    path = options.out / "text_encoder/model.onnx"
+    path = out / "text_encoder/model.onnx"
     examples = tuple((ids[:n, :l], mask[:n, :l]) for n, l in ((2, 32), (1, 9), (2, 13)))
-    graph = Graph(encoder, {"input_ids": (1,), "attention_mask": (1,)}, ("prompt_embeds",), examples)
+    graph = Graph(round_to_half(encoder.eval().requires_grad_(False)), {"input_ids": (1,), "attention_mask": (1,)}, ("prompt_embeds",), examples)
     write_half_graph(graph, path)
     report(path, compare(graph, path).relative)
 
-    path = options.out / "transformer/model.onnx"
-    graph = add_denoiser(round_to_half(load_denoiser(options.denoiser)), path)
+
+def export_denoiser(checkpoint: Path, out: Path) -> None:
+    path = out / "transformer/model.onnx"
+    graph = add_denoiser(round_to_half(load_denoiser(checkpoint)), path)
     report(path, compare(graph, path).relative)
     torch.set_num_threads(2)
     session = open_session(path)
@@ -82,6 +78,21 @@ def main() -> None:
         session.run(None, feed)
         seconds.append(time.perf_counter() - start)
     print(f"one guided step at 25 frames of 128x128 on 2 threads: {min(seconds):.3f} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--denoiser", type=Path)
+    parser.add_argument("--text", type=Path, help="a text encoder's checkpoint")
+    parser.add_argument("--out", type=Path, required=True, help="the bundle's folder; what is not given stays as it is there")
+    options = parser.parse_args()
+    if options.denoiser is None and options.text is None:
+        parser.error("Expected --denoiser, --text or both, got neither.")
+    torch.set_num_threads(1)
+    if options.text is not None:
+        export_text(options.text, options.out)
+    if options.denoiser is not None:
+        export_denoiser(options.denoiser, options.out)
 
 
 def report(path: Path, difference: float) -> None:

@@ -10,12 +10,14 @@ part at a seventh of a clip's cost. An exported graph can't skip layers, so ther
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .planner import DRAFT_CHANNELS, MOMENTS, POSE, THINGS, Planner, draft
+from .positions import middles, places, sinusoid
 
 
 @dataclass(frozen=True)
@@ -24,20 +26,14 @@ class Config:
     text_width: int = 192
     widths: tuple[int, int, int] = (128, 256, 256)
     encoder_blocks: tuple[int, int] = (1, 2)
-    decoder_blocks: tuple[int, int] = (2, 2)
-    middle_blocks: int = 2
+    decoder_blocks: tuple[int, int] = (3, 3)
+    coarse_blocks: int = 4
     embedding: int = 384
     head_width: int = 64
+    things: int = THINGS
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
-
-
-def sinusoid(position: Tensor, width: int, longest: float) -> Tensor:
-    """[N] -> [N, width]: cosines then sines at wavelengths from 2 pi to 2 pi `longest`."""
-    rates = torch.exp(torch.arange(width // 2, dtype=torch.float32, device=position.device) * (-math.log(longest) / (width // 2 - 1)))
-    angle = position[:, None].float() * rates
-    return torch.cat([angle.cos(), angle.sin()], 1)
 
 
 class Norm(nn.Module):
@@ -107,7 +103,11 @@ class Attention(nn.Module):
         head = channels // self.heads
         q = self.q(x).view(batch, length, self.heads, head).transpose(1, 2)
         k, v = self.kv(context).view(batch, context.shape[1], 2, self.heads, head).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        # In these words, because PyTorch's fused attention takes longer to learn from at these few positions.
+        scores = (q * head**-0.5) @ k.transpose(-1, -2)
+        if bias is not None:
+            scores = scores + bias
+        mixed = scores.float().softmax(-1).to(v.dtype) @ v
         return self.out(mixed.transpose(1, 2).reshape(batch, length, channels))
 
 
@@ -121,18 +121,30 @@ def from_tokens(tokens: Tensor, like: Tensor) -> Tensor:
     return tokens.reshape(count, height, width, channels).permute(0, 3, 1, 2)
 
 
+def enlarge(x: Tensor, like: Tensor) -> Tensor:
+    """Each position of [N, C, h, w] twice in both directions, cut to the size of `like`, which may be odd.
+
+    Not `F.interpolate`: compiled by PyTorch 2.13 for the CPU, that passes no gradient on.
+    """
+    count, channels, height, width = x.shape
+    doubled = x[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2).reshape(count, channels, 2 * height, 2 * width)
+    return doubled[:, :, : like.shape[2], : like.shape[3]]
+
+
 class SpaceTime(nn.Module):
-    """Attention over every position of every frame, then over the words."""
+    """Attention over every position of every frame, which knows where each one is, then over the words."""
 
     def __init__(self, channels: int, head_width: int, text_width: int) -> None:
         super().__init__()
         self.norm1 = Norm(channels)
+        self.place = nn.Linear(96, channels, bias=False)
         self.own = Attention(channels, head_width)
         self.norm2 = Norm(channels)
         self.words = Attention(channels, head_width, text_width)
+        nn.init.zeros_(self.place.weight)
 
-    def forward(self, x: Tensor, text: Tensor, bias: Tensor) -> Tensor:
-        tokens = to_tokens(self.norm1(x), text.shape[0])
+    def forward(self, x: Tensor, place: Tensor, text: Tensor, bias: Tensor) -> Tensor:
+        tokens = to_tokens(self.norm1(x), text.shape[0]) + self.place(to_tokens(place, text.shape[0]))
         x = x + from_tokens(self.own(tokens, tokens), x)
         return x + from_tokens(self.words(to_tokens(self.norm2(x), text.shape[0]), text, bias), x)
 
@@ -166,6 +178,22 @@ class Time(nn.Module):
         return x + gate * from_tokens(mixed.transpose(1, 2), x)
 
 
+class Placing(nn.Module):
+    """Where the thing is, as far as features [N, C, h, w] show: what to add to where the words have it [N, 10]. Starts as nothing."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = Norm(channels)
+        self.read = nn.Sequential(nn.Linear(3 * channels, channels), nn.SiLU(), nn.Linear(channels, MOMENTS * POSE))
+        nn.init.zeros_(self.read[-1].weight)
+        nn.init.zeros_(self.read[-1].bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(x)
+        rows, columns = (2 * middles(side, x) - 1 for side in x.shape[2:])
+        return self.read(torch.cat([weighted.mean((2, 3)) for weighted in (h, h * rows[:, None], h * columns)], 1))
+
+
 class Denoiser(nn.Module):
     """Forward: see `forward`. Height and width may be anything; they are halved twice, rounding up."""
 
@@ -178,6 +206,11 @@ class Denoiser(nn.Module):
         self.sigma_embedding = nn.Sequential(nn.Linear(128, e), nn.SiLU(), nn.Linear(e, e))
         self.text_embedding = nn.Sequential(nn.Linear(config.text_width, e), nn.SiLU(), nn.Linear(e, e))
         self.frame_embedding = nn.Sequential(nn.Linear(64, e), nn.SiLU(), nn.Linear(e, e))
+        self.joint_embedding = nn.Sequential(nn.SiLU(), nn.Linear(e, e), nn.SiLU(), nn.Linear(e, e))
+        self.planner = Planner(config.text_width, config.things).requires_grad_(False)
+        self.draft_in = nn.Conv2d(DRAFT_CHANNELS, fine, 1)
+        self.placing = Placing(middle)
+        self.draft_out = nn.Conv2d(DRAFT_CHANNELS, fine, 1)
         self.stem = nn.Conv2d(2 * config.latent_channels + 2, fine, 3, padding=1)
         self.fine_in = nn.ModuleList(Residual(fine, e) for _ in range(config.encoder_blocks[0]))
         self.fine_in_time = TemporalConv(fine)
@@ -185,29 +218,37 @@ class Denoiser(nn.Module):
         self.middle_in = nn.ModuleList(Residual(middle, e) for _ in range(config.encoder_blocks[1]))
         self.middle_in_time = TemporalConv(middle)
         self.down2 = nn.Conv2d(middle, coarse, 3, stride=2, padding=1)
-        self.coarse = nn.ModuleList(Residual(coarse, e) for _ in range(config.middle_blocks))
-        self.coarse_attention = nn.ModuleList(SpaceTime(coarse, head, config.text_width) for _ in range(config.middle_blocks))
+        self.coarse = nn.ModuleList(Residual(coarse, e) for _ in range(config.coarse_blocks))
+        self.coarse_attention = nn.ModuleList(SpaceTime(coarse, head, config.text_width) for _ in range(config.coarse_blocks))
         self.up2 = nn.Conv2d(coarse, middle, 1)
         self.skip2 = nn.Conv2d(middle, middle, 1)
         self.middle_space = Space(middle, head)
+        self.middle_attention = SpaceTime(middle, head, config.text_width)
         self.middle_time = Time(middle, head)
         self.middle_out_time = TemporalConv(middle)
         self.middle_out = nn.ModuleList(Residual(middle, e) for _ in range(config.decoder_blocks[1]))
         self.up1 = nn.Conv2d(middle, fine, 1)
         self.skip1 = nn.Conv2d(fine, fine, 1)
+        self.fine_time = Time(fine, head)
         self.fine_out_time = TemporalConv(fine)
         self.fine_out = nn.ModuleList(Residual(fine, e) for _ in range(config.decoder_blocks[0]))
         self.norm_out = Norm(fine)
         self.out = nn.Conv2d(fine, config.latent_channels, 3, padding=1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        for last in (self.joint_embedding[-1], self.draft_in, self.draft_out, self.out):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
-    def features(self, x: Tensor, frames: int, embedding: Tensor, text: Tensor, gate: Tensor | float) -> Tensor:
-        """F: [B * t, 34, h, w] (scaled noisy latents, condition latents, masks) -> [B * t, 16, h, w]."""
+    def features(self, x: Tensor, index: Tensor, embedding: Tensor, text: Tensor, gate: Tensor | float) -> tuple[Tensor, Tensor]:
+        """F: [B * t, 34, h, w] (scaled noisy latents, condition latents, masks) -> [B * t, 16, h, w]; `index` [B, t] of the frames.
+
+        The thing is laid where the words have it at first, and then where it was found to be: these poses come second.
+        """
+        frames = index.shape[1]
         moving = self.exporting or frames > 1
         bias = ((text.abs().amax(-1) == 0) * -1e4).to(text.dtype)[:, None, None, :]
         embedding = F.silu(embedding)
-        fine = self.stem(x)
+        picture, poses = self.planner.picture(text[:, 0]), self.planner.poses(text[:, 0], index)
+        fine = self.stem(x) + self.draft_in(draft(picture, poses, *x.shape[-2:]))
         for block in self.fine_in:
             fine = block(fine, embedding)
         if moving:
@@ -218,22 +259,29 @@ class Denoiser(nn.Module):
         if moving:
             middle = self.middle_in_time(middle, frames, gate)
         h = self.down2(middle)
+        coarse_places, middle_places = (places(index, *level.shape[-2:]) for level in (h, middle))
         for block, attention in zip(self.coarse, self.coarse_attention, strict=True):
-            h = attention(block(h, embedding), text, bias)
-        h = F.interpolate(self.up2(h), size=middle.shape[-2:], mode="nearest") + self.skip2(middle)
-        h = self.middle_space(h)
+            h = attention(block(h, embedding), coarse_places, text, bias)
+        h = enlarge(self.up2(h), middle) + self.skip2(middle)
+        h = self.middle_attention(self.middle_space(h), middle_places, text, bias)
         if moving:
             h = self.middle_out_time(self.middle_time(h, frames, gate), frames, gate)
         for block in self.middle_out:
             h = block(h, embedding)
-        h = F.interpolate(self.up1(h), size=fine.shape[-2:], mode="nearest") + self.skip1(fine)
+        poses = poses + self.placing(h).view_as(poses)
+        h = enlarge(self.up1(h), fine) + self.skip1(fine)
+        h = h + self.draft_out(draft(picture, poses.detach(), *x.shape[-2:]))
         if moving:
-            h = self.fine_out_time(h, frames, gate)
+            h = self.fine_out_time(self.fine_time(h, frames, gate), frames, gate)
         for block in self.fine_out:
             h = block(h, embedding)
-        return self.out(F.silu(self.norm_out(h)))
+        return self.out(F.silu(self.norm_out(h))), poses
 
-    def forward(
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The prediction of `denoise`."""
+        return self.denoise(*inputs)[0]
+
+    def denoise(
         self,
         latents: Tensor,
         timestep: Tensor,
@@ -241,8 +289,8 @@ class Denoiser(nn.Module):
         condition_latents: Tensor,
         condition_mask: Tensor,
         first_frame: Tensor | None = None,
-    ) -> Tensor:
-        """Prediction (noise - x0) [B, 16, t, h, w].
+    ) -> tuple[Tensor, Tensor]:
+        """Prediction (noise - x0) [B, 16, t, h, w]; poses of the thing as far as they can be told [B, t, 2, 5] (see planner.py).
 
         latents, condition_latents [B, 16, t, h, w]; condition_mask [B, 2, t, h, w] (keep, follow); timestep [B] is
         1000 sigma; prompt_embeds [B, L, 192]. `first_frame` [B]: index of the first latent frame within its clip, 0 if absent.
@@ -257,8 +305,9 @@ class Denoiser(nn.Module):
         place = self.frame_embedding(sinusoid(index.reshape(-1), 64, 100.0))
         whole = self.sigma_embedding(sinusoid(timestep, 128, 1000.0)) + self.text_embedding(prompt_embeds[:, 0])
         embedding = (whole[:, None] + place.view(batch, frames, -1)).reshape(batch * frames, -1)
+        embedding = embedding + self.joint_embedding(embedding)
         x = seen.transpose(1, 2).reshape(batch * frames, -1, height, width)
-        f = self.features(x.contiguous(memory_format=torch.channels_last), frames, embedding, prompt_embeds, gate)
+        f, poses = self.features(x.contiguous(memory_format=torch.channels_last), index, embedding, prompt_embeds, gate)
         f = f.view(batch, frames, channels, height, width).transpose(1, 2)
         shift = (2 * sigma - 1)[:, None, None, None, None]
-        return shift / s.square() * latents + f.float() / s
+        return shift / s.square() * latents + f.float() / s, poses

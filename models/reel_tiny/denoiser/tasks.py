@@ -17,30 +17,39 @@ from torch import Tensor
 
 from ..text.encoder import TextEncoder
 from ..world.captions import caption, restyle_caption
-from ..world.render import Spec
+from ..world.render import Spec, layout
 from .cache import SETS
+from .planner import MOMENTS, POSE, course_poses
 
 Rng = np.random.Generator
 
 
 @dataclass
 class Sample:
-    """One sample: target and condition [16, t, h, w], mask [2, t, h, w] (keep, follow), words, index of the first frame."""
+    """One sample: target and condition [16, t, h, w], mask [2, t, h, w] (keep, follow), words, index of the first frame.
+
+    `poses` [t, 2, 5] says where the thing is that the words name, if they do (see planner.py).
+    """
 
     target: np.ndarray
     condition: np.ndarray
     mask: np.ndarray
     text: str
     first_frame: int
+    poses: np.ndarray | None = None
 
 
 @dataclass
 class Batch:
+    """Samples side by side; where nothing is known of `poses` [B, t, 2, 5], `posed` [B] is 0."""
+
     target: Tensor
     condition: Tensor
     mask: Tensor
     text: Tensor
     first_frame: Tensor
+    poses: Tensor
+    posed: Tensor
 
 
 class Tasks:
@@ -54,6 +63,14 @@ class Tasks:
         }
         self.tokenizer, self.encoder = tokenizer, encoder
         self.rng = np.random.default_rng(seed)
+        self._courses: dict[Spec, np.ndarray] = {}
+
+    def _poses(self, spec: Spec | None, text: str, first: int, count: int) -> np.ndarray | None:
+        if spec is None or spec.thing is None or text == "":
+            return None
+        if spec not in self._courses:
+            self._courses[spec] = course_poses(layout(spec)[1])
+        return self._courses[spec][first : first + count]
 
     def _spec(self, name: str, row: int) -> Spec | None:
         entry = self.rows[name][row]["spec"]
@@ -88,7 +105,8 @@ class Tasks:
         target = self._frames("world", row, first, count)
         spec = self._spec("world", row)
         text = "" if spec is None or self.rng.random() < 0.1 else caption(spec, self.rng)
-        return Sample(target, np.zeros_like(target), np.zeros((2, *target.shape[1:]), np.float32), text, first)
+        mask = np.zeros((2, *target.shape[1:]), np.float32)
+        return Sample(target, np.zeros_like(target), mask, text, first, self._poses(spec, text, first, count))
 
     def _hole(self, name: str, row: int, shape: tuple[int, ...]) -> np.ndarray:
         """1 where the picture is kept: around the thing, or around any box."""
@@ -126,7 +144,7 @@ class Tasks:
         if spec is not None and rng.random() < 0.9:
             # The scene is in view already, so the words may leave it out.
             text = caption(replace(spec, scene="plain") if spec.thing is not None and rng.random() < 0.4 else spec, rng)
-        return Sample(target, target, mask, text, first)
+        return Sample(target, target, mask, text, first, self._poses(spec, text, first, count))
 
     def picture(self) -> Sample:
         """One latent frame from anywhere in a clip."""
@@ -172,4 +190,6 @@ class Tasks:
             stack([one.mask for one in samples]),
             self.embed([one.text for one in samples]),
             torch.tensor([one.first_frame for one in samples]),
+            stack([np.zeros((one.target.shape[1], MOMENTS, POSE)) if one.poses is None else one.poses for one in samples]),
+            torch.tensor([one.poses is not None for one in samples]).float(),
         )

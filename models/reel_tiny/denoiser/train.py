@@ -1,7 +1,9 @@
 """Trains the denoiser on cached latents; resumes from its checkpoint.
 
-    python -m reel_tiny.denoiser.train --cache CACHE --text TEXT_CHECKPOINT --tokenizer TOKENIZER_JSON --out DIR
+    python -m reel_tiny.denoiser.train --cache CACHE --bundle reel-tiny --planner PLANNER --out DIR
         --picture-minutes 28 --clip-minutes 27
+
+The tokenizer, the text encoder and the VAE are the bundle's; with --grow the denoiser begins at the bundle's weights.
 
 Two workers with one thread each share the weights in memory: each makes gradients on its own samples, then each updates its
 half of the parameters with the mean of both. On a busy machine that waits less than threads that meet in every operation.
@@ -16,46 +18,85 @@ import argparse
 import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.multiprocessing as multiprocessing
+import torch._inductor.config as inductor
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from ..text.encoder import TextEncoder
+from ..text.train import load_bundled_encoder
 from ..vae.muon import Muon
-from ..weights import load_denoiser
+from ..weights import grow_denoiser, load_vae
 from .network import Config, Denoiser
 from .tasks import Batch, Tasks
 
 SAVE_SECONDS = 120
 # Weight of the error's change from one latent frame to the next. At 0 each frame is right on its own, and what should rest flickers.
 STEADY = 1.0
+# Weight of the squared error in where the thing is, in fractions of the frame.
+PLACED = 30.0
+Denoise = Callable[..., tuple[Tensor, Tensor]]
 
 
-def load_encoder(checkpoint: str, tokenizer: Tokenizer) -> TextEncoder:
-    encoder = TextEncoder(tokenizer.get_vocab_size())
-    encoder.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["encoder"])
-    return encoder.eval().requires_grad_(False)
+@torch.no_grad()
+def channel_gains(bundle: Path, latents: np.ndarray) -> Tensor:
+    """How much each latent channel [16] shows: the decoder's root mean square answer to a small error in it, 1 on average.
+
+    In reel-tiny the first channel alone (brightness) is 63 % of what an equal error in all of them would show.
+    `latents` [N, 16, t, h, w] to measure around.
+    """
+    vae, generator = load_vae(bundle), torch.Generator().manual_seed(0)
+    codes = torch.from_numpy(latents.astype(np.float32))
+    shown, squares = vae.decode(codes), []
+    for channel in range(codes.shape[1]):
+        changed = codes.clone()
+        changed[:, channel] += 0.1 * torch.randn(changed[:, channel].shape, generator=generator)
+        squares.append((vae.decode(changed) - shown).square().mean())
+    gains = torch.stack(squares).sqrt()
+    return gains / gains.mean()
 
 
-def flow_loss(model: Denoiser, batch: Batch, generator: torch.Generator) -> Tensor:
-    """Mean squared error in the network's own unit-variance target, and of its steps in time; what is kept counts a tenth."""
+def flow_loss(denoise: Denoise, batch: Batch, gains: Tensor, generator: torch.Generator) -> Tensor:
+    """Mean squared error in the network's own unit-variance target, and of its steps in time; what is kept counts a tenth.
+
+    `gains` [16]: an error counts by what it shows in pixels, a step between frames by the square of it, as flicker is seen
+    in flat areas first. Where the thing was found to be counts too.
+    """
     size = len(batch.target)
     sigma = torch.sigmoid(torch.randn(size, generator=generator) * 1.1 + 0.3).clamp(0.002, 0.998)
     noise = torch.randn(batch.target.shape, generator=generator)
     wide = sigma[:, None, None, None, None]
     noisy = (1 - wide) * batch.target + wide * noise
     with torch.autocast("cpu", torch.bfloat16):
-        prediction = model(noisy, 1000 * sigma, batch.text, batch.condition, batch.mask, batch.first_frame)
+        prediction, poses = denoise(noisy, 1000 * sigma, batch.text, batch.condition, batch.mask, batch.first_frame)
     # The prediction's error, divided by the scale 1/s with which the network's output enters it.
     error = (prediction - (noise - batch.target)) * (wide.square() + (1 - wide).square()).sqrt()
     weight = 1 - 0.9 * batch.mask[:, :1]
-    loss = weighted_mean(error.square(), weight)
+    seen = gains[:, None, None, None]
+    loss = weighted_mean(seen * error.square(), weight)
     if error.shape[2] > 1:
-        loss = loss + STEADY * weighted_mean(error.diff(dim=2).square(), torch.minimum(weight[:, :, 1:], weight[:, :, :-1]))
-    return loss
+        flicker = seen.square() / seen.square().mean() * error.diff(dim=2).square()
+        loss = loss + STEADY * weighted_mean(flicker, torch.minimum(weight[:, :, 1:], weight[:, :, :-1]))
+    misplaced = (poses.float() - batch.poses).square().mean((1, 2, 3)) * batch.posed
+    return loss + PLACED * misplaced.sum() / batch.posed.sum().clamp(min=1)
+
+
+def check_compiled(model: Denoiser, denoise: Denoise, batch: Batch, gains: Tensor) -> None:
+    """Throws RuntimeError where the compiled network passes other gradients on than the network does: compilers have bugs."""
+    found = []
+    for run in (model.denoise, denoise):
+        flow_loss(run, batch, gains, torch.Generator().manual_seed(0)).backward()
+        found.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+        model.zero_grad()
+    largest = max(wanted.norm() for wanted in found[0].values())
+    for name, wanted in found[0].items():
+        off = (found[1][name] - wanted).norm() / (wanted.norm() + 0.001 * largest)
+        if off > 0.2:
+            raise RuntimeError(f"Expected the gradient of {name} to be the same when compiled, got one {off:.0%} off. Train without --compile.")
 
 
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
@@ -69,10 +110,10 @@ def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
 
 
 def share_out(model: Denoiser, workers: int) -> list[list[str]]:
-    """Parameter names for each worker to update, balanced by the cost of Muon's matrix products."""
+    """Names of the parameters that learn for each worker to update, balanced by the cost of Muon's matrix products."""
     owned: list[list[str]] = [[] for _ in range(workers)]
     loads = [0.0] * workers
-    costs = {name: p.numel() * (min(p.shape[0], p[0].numel()) if is_hidden_matrix(name, p) else 1.0) for name, p in model.named_parameters()}
+    costs = {name: p.numel() * (min(p.shape[0], p[0].numel()) if is_hidden_matrix(name, p) else 1.0) for name, p in model.named_parameters() if p.requires_grad}
     for name in sorted(costs, key=lambda name: -costs[name]):
         least = loads.index(min(loads))
         owned[least].append(name)
@@ -90,8 +131,7 @@ def rate_at(done: float, decay_from: float, floor: float) -> float:
 class Shared:
     """What the workers hold in common: weights, their moving average, gradients, and the progress so far."""
 
-    def __init__(self, workers: int, checkpoint: Path, bundle: Path | None) -> None:
-        model = Denoiser(Config()) if bundle is None else load_denoiser(bundle).train()
+    def __init__(self, workers: int, checkpoint: Path, model: Denoiser) -> None:
         self.model = model.to(memory_format=torch.channels_last)
         self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self.progress = torch.zeros(4, dtype=torch.float64)  # seconds, steps, pictures, clips
@@ -101,7 +141,7 @@ class Shared:
             for name, value in saved["ema"].items():
                 self.average[name].copy_(value)
             self.progress.copy_(torch.tensor(saved["progress"], dtype=torch.float64))
-        self.gradients = [{name: torch.zeros_like(p) for name, p in self.model.named_parameters()} for _ in range(workers)]
+        self.gradients = [{name: torch.zeros_like(p) for name, p in self.model.named_parameters() if p.requires_grad} for _ in range(workers)]
         self.barrier = multiprocessing.get_context("fork").Barrier(workers)
         self.model.share_memory()
         for tensor in (self.progress, *self.average.values(), *(g for one in self.gradients for g in one.values())):
@@ -125,7 +165,7 @@ class Updater:
         self.parameters = parameters
         self.muon = Muon(hidden, options.muon, weight_decay=0.01) if hidden else None
         self.adam = torch.optim.AdamW(rest, lr=options.adam, betas=(0.9, 0.98), weight_decay=0.0)
-        self.path = Path(options.out) / f"optimizer-{worker}.pt"
+        self.path = options.out / f"optimizer-{worker}.pt"
         if self.path.exists():
             adam, muon = torch.load(self.path, map_location="cpu", weights_only=True)
             self.adam.load_state_dict(adam)
@@ -141,11 +181,12 @@ class Updater:
     def update(self, factor: float, step: int) -> None:
         """Averages the workers' gradients of the owned parameters and takes a step."""
         mine = self.shared.gradients[self.worker]
-        for name, p in self.parameters.items():
+        for name, gradient in mine.items():
+            p = self.parameters[name]
             if p.grad is None:
-                mine[name].zero_()
+                gradient.zero_()
             else:
-                mine[name].copy_(p.grad)
+                gradient.copy_(p.grad)
             p.grad = None
         self.shared.barrier.wait()
         for name in self.owned:
@@ -163,15 +204,18 @@ class Updater:
         self.shared.barrier.wait()
 
 
-def work(worker: int, shared: Shared, options: argparse.Namespace) -> None:
+def work(worker: int, shared: Shared, gains: Tensor, options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
-    out, workers = Path(options.out), len(shared.gradients)
+    out, workers = options.out, len(shared.gradients)
     seed = options.seed + 1000 * worker + 7 * int(shared.progress[1])
-    tokenizer = Tokenizer.from_file(options.tokenizer)
-    tasks = Tasks(Path(options.cache), tokenizer, load_encoder(options.text, tokenizer), seed)
+    tokenizer = Tokenizer.from_file(str(options.bundle / "tokenizer/tokenizer.json"))
+    tasks = Tasks(options.cache, tokenizer, load_bundled_encoder(options.bundle), seed)
     generator = torch.Generator().manual_seed(seed)
     updater = Updater(shared, worker, options)
-    model = torch.compile(shared.model, dynamic=False) if options.compile else shared.model
+    # Fused further, PyTorch 2.13 writes C++ for single frames that declares a name twice.
+    inductor.cpp.max_horizontal_fusion_size = 1
+    denoise = torch.compile(shared.model.denoise, dynamic=False) if options.compile else shared.model.denoise
+    unchecked = {False, True} if options.compile else set()
     picture_seconds, total = 60 * options.picture_minutes, 60 * (options.picture_minutes + options.clip_minutes)
     losses: list[float] = []
     logged = saved = begun = time.time()
@@ -182,7 +226,10 @@ def work(worker: int, shared: Shared, options: argparse.Namespace) -> None:
             break
         moving = seconds >= picture_seconds and step % 5 != 0
         batch = tasks.batch(options.clip_batch if moving else options.picture_batch, moving)
-        loss = flow_loss(model, batch, generator)
+        if moving in unchecked:
+            check_compiled(shared.model, denoise, batch, gains)
+            unchecked.remove(moving)
+        loss = flow_loss(denoise, batch, gains, generator)
         loss.backward()
         if not math.isfinite(loss.item()):
             raise RuntimeError(f"Expected a finite loss, got {loss.item()}. Resume from the last checkpoint with lower rates.")
@@ -212,9 +259,9 @@ def work(worker: int, shared: Shared, options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("cache", "text", "tokenizer", "out"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--from", dest="bundle", type=Path, help="a bundle whose weights to begin at")
+    for name in ("cache", "bundle", "planner", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--grow", action="store_true", help="begin at the bundle's denoiser")
     parser.add_argument("--picture-minutes", type=float, default=28)
     parser.add_argument("--clip-minutes", type=float, default=27)
     parser.add_argument("--picture-batch", type=int, default=32, help="a worker")
@@ -231,12 +278,17 @@ def main() -> None:
     torch.manual_seed(options.seed)
     torch.set_num_threads(1)  # before forking: OpenMP's threads don't survive a fork
     os.makedirs(options.out, exist_ok=True)
-    shared = Shared(options.workers, Path(options.out) / "checkpoint.pt", options.bundle)
+    model = grow_denoiser(options.bundle) if options.grow else Denoiser(Config())
+    model.planner.load_state_dict(torch.load(options.planner, map_location="cpu", weights_only=True))
+    shared = Shared(options.workers, options.out / "checkpoint.pt", model)
+    latents = np.load(options.cache / "world/latents.npy", mmap_mode="r")
+    gains = channel_gains(options.bundle, latents[:: max(1, len(latents) // 4)])
+    print("channel gains: " + " ".join(f"{gain:.2f}" for gain in gains), flush=True)
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=work, args=(worker, shared, options)) for worker in range(1, options.workers)]
+    processes = [context.Process(target=work, args=(worker, shared, gains, options)) for worker in range(1, options.workers)]
     for process in processes:
         process.start()
-    work(0, shared, options)
+    work(0, shared, gains, options)
     for process in processes:
         process.join()
 

@@ -1,6 +1,6 @@
 """Completes a bundle: scheduler, model_index.json and the manifest reelspace.json with the sha256 of every file.
 
-    python -m reel_tiny.export.manifest --vae VAE_CHECKPOINT --data DATA --out reel-tiny
+    python -m reel_tiny.export.manifest --data DATA --out reel-tiny
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..denoiser.cache import ASSETS
-from ..vae import load_vae
+from ..weights import load_vae
 from ..world.render import render
 from ..world.sampling import sample_spec
 from ..world.scenes import SCENE_NAMES
@@ -42,18 +42,17 @@ DEFAULTS = {
     "height": 128,
     "numFrames": 25,
     "frameRate": 12,
-    "steps": 20,
-    "guidanceScale": 3,
-    "sourceGuidanceScale": 2,
+    "steps": 16,
+    "guidanceScale": 2,
     "negativePrompt": "",
     "strength": 1,
 }
 NOT_LISTED = {"reelspace.json", "vae_state.json"}
 
 
-def preview_map(vae_checkpoint: str, assets: str, clips: int = 24) -> dict[str, list]:
+def preview_map(bundle: Path, assets: str, clips: int = 24) -> dict[str, list]:
     """The linear map from latents to the mean colour of each block, in [-1, 1], by least squares over rendered clips."""
-    vae, rng = load_vae(vae_checkpoint), np.random.default_rng(3)
+    vae, rng = load_vae(bundle), np.random.default_rng(3)
     rows, colours = [], []
     for _ in range(clips):
         clip = torch.from_numpy(render(sample_spec(rng, styled=0.5), assets)).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
@@ -76,7 +75,6 @@ def describe(file: Path, root: Path) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vae", required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the bundle's folder")
     options = parser.parse_args()
@@ -100,7 +98,7 @@ def main() -> None:
             "temporalCompression": 4,
             "spatialCompression": 8,
             "sizeMultiple": 8,
-            "rgb": preview_map(options.vae, str(options.data / ASSETS)),
+            "rgb": preview_map(out, str(options.data / ASSETS)),
         },
         "defaults": DEFAULTS,
         "window": {"latentFrames": 7, "overlap": 3},

@@ -195,7 +195,10 @@ def train(worker: int, a: argparse.Namespace) -> None:
     held = held_out_excerpts(a.held) if worker == 0 else []
     vae = CausalVae() if a.bundle is None else load_vae(a.bundle).train()
     vae.encoder.requires_grad_(not a.decoder_only)
-    run = Run(vae, a.lr, a.muon)
+    run = Run(vae.to(memory_format=torch.channels_last), a.lr, a.muon)
+    if a.compile:
+        vae.encoder.posterior = torch.compile(vae.encoder.posterior, dynamic=False)
+        vae.decoder.paint_frames = torch.compile(vae.decoder.paint_frames, dynamic=False)
     if checkpoint.exists():
         run.load(checkpoint)
     elif a.bundle is None:
@@ -260,6 +263,7 @@ def main() -> None:
     parser.add_argument("--from", dest="bundle", type=Path, help="a bundle whose weights to begin at")
     parser.add_argument("--decoder-only", action="store_true", help="leave the encoder, and so the latents, as they are")
     parser.add_argument("--held", type=Path, nargs="*", default=[], help="clips to measure on")
+    parser.add_argument("--compile", action="store_true", help="two to three minutes of C++ first, then about twice as fast")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=float, default=120, help="seconds between checkpoints")
     a = parser.parse_args()
