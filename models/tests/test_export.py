@@ -232,7 +232,10 @@ def looked_graph() -> Graph:
     [("fp16", TensorProto.FLOAT16, TensorProto.FLOAT16), ("bf16", TensorProto.BFLOAT16, TensorProto.BFLOAT16),
      ("int8", TensorProto.INT8, TensorProto.FLOAT16), ("int4", TensorProto.UINT8, TensorProto.FLOAT16)],
 )  # fmt: skip
-def test_weights_in_fewer_bits_keep_names_and_stay_close(tmp_path: Path, dtype: str, matrix: int, table: int) -> None:
+def test_weights_in_fewer_bits_keep_names_and_stay_close(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, matrix: int, table: int
+) -> None:
+    monkeypatch.setattr("export.precision.SMALL_TABLE", 0)
     path = tmp_path / "model.onnx"
     graph = looked_graph()
     write_graph(graph, path, dtype)
@@ -256,6 +259,13 @@ def test_weights_in_fewer_bits_keep_names_and_stay_close(tmp_path: Path, dtype: 
     assert next(node for node in written.graph.node if node.op_type == "Gather").input[0] == "table.weight"
     difference = compare(graph, path).relative
     assert 1e-5 < difference < LARGEST_DIFFERENCE[dtype]
+
+
+def test_small_tables_keep_all_bits_so_that_every_device_can_look_them_up(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    write_graph(looked_graph(), path, "fp16")
+    found = {one.name: one.data_type for one in onnx.load(path).graph.initializer}
+    assert found["table.weight"] == TensorProto.FLOAT and found["blocks.0.weight"] == TensorProto.FLOAT16
 
 
 def test_four_bits_hold_each_block_from_its_farthest_number_on() -> None:
