@@ -40,7 +40,7 @@ def test_the_vae_of_a_bundle_comes_back_whole(tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def denoiser_bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Denoiser]:
-    denoiser = Denoiser(Config(widths=(8, 64, 128), encoder_blocks=(1, 2), decoder_blocks=(3, 1), middle_blocks=1, embedding=16)).eval()
+    denoiser = Denoiser(Config(widths=(64, 64, 128), encoder_blocks=(1, 2), decoder_blocks=(3, 1), coarse_blocks=1, embedding=16)).eval()
     randomise(denoiser)
     bundle = tmp_path_factory.mktemp("bundle")
     add_denoiser(denoiser, bundle / "transformer/model.onnx")
