@@ -103,7 +103,6 @@ class Attention(nn.Module):
         head = channels // self.heads
         q = self.q(x).view(batch, length, self.heads, head).transpose(1, 2)
         k, v = self.kv(context).view(batch, context.shape[1], 2, self.heads, head).permute(2, 0, 3, 1, 4)
-        # In these words, because PyTorch's fused attention takes longer to learn from at these few positions.
         scores = (q * head**-0.5) @ k.transpose(-1, -2)
         if bias is not None:
             scores = scores + bias

@@ -263,7 +263,7 @@ def main() -> None:
     parser.add_argument("--from", dest="bundle", type=Path, help="a bundle whose weights to begin at")
     parser.add_argument("--decoder-only", action="store_true", help="leave the encoder, and so the latents, as they are")
     parser.add_argument("--held", type=Path, nargs="*", default=[], help="clips to measure on")
-    parser.add_argument("--compile", action="store_true", help="two to three minutes of C++ first, then about twice as fast")
+    parser.add_argument("--compile", action="store_true", help="by way of C++, which takes minutes at first")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=float, default=120, help="seconds between checkpoints")
     a = parser.parse_args()
