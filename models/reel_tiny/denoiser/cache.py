@@ -28,10 +28,10 @@ from ..weights import load_vae
 from ..world.render import FRAMES, SIZE, Spec, extent, layout, paste_over, render
 from ..world.sampling import training_specs, training_styles
 from ..world.styles import STYLE_NAMES, STYLES
+from ..world.things import ASSETS
 
 Rng = np.random.Generator
 SETS = ("world", "real", "pasted", "stills")
-ASSETS = "fluent-emoji-3d/package/assets"
 
 
 def _create(folder: Path, count: int, frames: int) -> np.memmap:

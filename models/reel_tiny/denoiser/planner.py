@@ -28,7 +28,7 @@ from ..world.motions import MOTIONS, Path as Course
 from ..world.render import FRAMES
 from ..world.sampling import sample_spec
 from ..world.styles import STYLE_NAMES
-from ..world.things import THING_NAMES, sprite
+from ..world.things import ASSETS, THING_NAMES, sprite
 from .positions import middles, sinusoid
 
 PICTURE = 48
@@ -119,7 +119,7 @@ def main() -> None:
     tokenizer, encoder = Tokenizer.from_file(str(options.bundle / "tokenizer/tokenizer.json")), load_bundled_encoder(options.bundle)
     planner = Planner(encoder.norm.normalized_shape[0])
     with torch.no_grad():
-        planner.pictures.copy_(load_pictures(str(options.data / "fluent-emoji-3d/package/assets")))
+        planner.pictures.copy_(load_pictures(str(options.data / ASSETS)))
     learning = [p for name, p in planner.named_parameters() if name != "pictures"]
     optimizer = torch.optim.AdamW(learning, lr=2e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=options.steps, pct_start=0.1)

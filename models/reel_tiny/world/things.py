@@ -15,6 +15,8 @@ from PIL import Image
 
 PACKAGE = "@lobehub/fluent-emoji-3d"
 PACKAGE_VERSION = "1.1.0"
+# Where its pictures lie in the folder that reel_tiny.data.prepare made.
+ASSETS = "fluent-emoji-3d/package/assets"
 
 
 @dataclass(frozen=True)
