@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import torch
 
-from reel_tiny.denoiser.cache import ASSETS
+from reel_tiny.world.things import ASSETS
 
 from .edits import Edits
 from .judge import WEIGHTS, load_judge

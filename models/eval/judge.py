@@ -1,9 +1,9 @@
 """A judge that has never seen a generated clip: names thing, scene, motion and style, and tells a picture from a cross-fade.
 
-    python -m eval.judge --cache CACHE --data DATA --out eval/judge.pt [--steps 4000] [--start eval/judge.pt --rate 1e-3]
+    python -m eval.judge --cache CACHE --data DATA --out eval/judge.pt [--steps 6000] [--device cuda --ahead 6]
 
-Learns from clips that the renderer makes (CACHE gives empty scenes and real clips, see reel_tiny/denoiser/cache.py), then
-names renders of combinations that are held out of training.
+Learns from clips that the renderer made, and from real ones in styles (CACHE, see reel_tiny/denoiser/cache.py), then names
+new renders of combinations that are held out of training.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -21,15 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reel_tiny.denoiser.cache import ASSETS
-from reel_tiny.world.motions import MOTION_NAMES, MOTIONS
-from reel_tiny.world.render import FRAMES, Spec, paste_over, render
-from reel_tiny.world.sampling import is_held_out, sample_spec
+from reel_tiny.workers import feed
+from reel_tiny.world.motions import MOTION_NAMES
+from reel_tiny.world.render import Spec, render
+from reel_tiny.world.sampling import sample_spec
 from reel_tiny.world.scenes import SCENE_NAMES
-from reel_tiny.world.styles import STYLE_NAMES, STYLES
-from reel_tiny.world.things import THING_NAMES
-
-T = TypeVar("T")
+from reel_tiny.world.styles import STYLE_NAMES
+from reel_tiny.world.things import ASSETS, THING_NAMES
 
 ASPECTS: dict[str, tuple[str, ...]] = {
     "thing": ("nothing", *THING_NAMES),
@@ -39,30 +36,30 @@ ASPECTS: dict[str, tuple[str, ...]] = {
 }
 WEIGHTS = Path(__file__).parent / "judge.pt"
 SEEN = (0.0, 0.25, 0.5, 0.75, 1.0)
-SIDE = 64
+SIDE = 96
 IGNORED = -1
-# Shares of training clips: in a style, of the real world (which tell of styles alone), with nothing on the scene.
-STYLED, REAL, EMPTY = 0.6, 0.12, 0.05
+# Share of training clips that are of the real world, which tell of styles alone.
+REAL = 0.12
 # Share of clips that are faded into another, to learn what a cross-fade looks like.
 FADED = 0.15
-# Rendering takes longer than learning: of a batch one clip in NEW_OF is new, the rest are drawn from the last KEPT that were rendered.
-NEW_OF, KEPT = 5, 8000
+# Pixels by which frames are moved in training.
+MOVED = 6
 
 
 class Judge(nn.Module):
-    """[N, T, 3, 64, 64] in [-1, 1] -> a row of logits an aspect [N, K], and one logit a frame [N, T]: above 0, it is a cross-fade.
+    """[N, T, 3, 96, 96] in [-1, 1] -> a row of logits an aspect [N, K], and one logit a frame [N, T]: above 0, it is a cross-fade.
 
     Each frame is seen by the same network, and what it shows is the mean over frames; motion needs all five of SEEN.
     """
 
-    def __init__(self, width: int = 24) -> None:
+    def __init__(self, width: int = 32) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = 3
         for out, stride in ((width, 2), (2 * width, 2), (4 * width, 2), (6 * width, 2), (4 * width, 1)):
             layers += [nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
             channels = out
-        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * channels, 256), nn.BatchNorm1d(256), nn.ReLU())
+        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear((SIDE // 16) ** 2 * channels, 256), nn.BatchNorm1d(256), nn.ReLU())
         self.drop = nn.Dropout(0.2)
         self.heads = nn.ModuleDict({name: nn.Linear(256, len(names)) for name, names in ASPECTS.items() if name != "motion"})
         self.fade = nn.Linear(256, 1)
@@ -79,7 +76,7 @@ class Judge(nn.Module):
 
 
 def look(clip: np.ndarray, moments: tuple[float, ...] = SEEN) -> np.ndarray:
-    """The frames at `moments` (shares of the clip) of uint8 [T, H, W, 3], as uint8 [len(moments), 3, 64, 64]."""
+    """The frames at `moments` (shares of the clip) of uint8 [T, H, W, 3], as uint8 [len(moments), 3, 96, 96]."""
     picked = [clip[round(moment * (len(clip) - 1))] for moment in moments]
     return np.stack([cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for frame in picked]).transpose(0, 3, 1, 2)
 
@@ -127,79 +124,56 @@ def is_faded(judge: Judge, frames: np.ndarray) -> np.ndarray:
 
 
 class Examples:
-    """Clips without end: things pasted anew over the cache's empty scenes, and real ones, in new styles. None is held out."""
+    """Clips of a cache, none of which is of a held-out combination."""
 
-    def __init__(self, cache: Path, assets: str, seed: int) -> None:
-        self.assets, self.rng = assets, np.random.default_rng(seed)
-        self.world = np.load(cache / "world/pixels.npy", mmap_mode="r")
-        rows = json.loads((cache / "world/rows.json").read_text())
-        self.empty = [(row, entry["spec"]["scene"]) for row, entry in enumerate(rows) if entry["spec"]["thing"] is None and entry["source"] == row]
-        self.real = np.load(cache / "real/pixels.npy", mmap_mode="r")
-        self.sources = [row for row, entry in enumerate(json.loads((cache / "real/rows.json").read_text())) if entry["source"] == row]
-        self.kept: list[tuple[np.ndarray, list[int]]] = []
-        self.rendered = 0
-
-    def _pick(self, options: Sequence[T]) -> T:
-        return options[int(self.rng.integers(len(options)))]
-
-    def _move(self, scene: str, style: str) -> Spec:
-        while True:
-            spec = Spec(self._pick(THING_NAMES), scene, self._pick(MOTION_NAMES), style, 0)
-            if not is_held_out(spec):
-                return spec
+    def __init__(self, cache: Path, seed: int) -> None:
+        self.pixels = {name: np.load(cache / name / "pixels.npy", mmap_mode="r") for name in ("world", "real")}
+        self.rows = {name: json.loads((cache / name / "rows.json").read_text()) for name in self.pixels}
+        self.rng = np.random.default_rng(seed)
 
     def clip(self) -> tuple[np.ndarray, list[int]]:
-        """What `look` shows of a new clip, and its labels."""
-        frames = [round(moment * (FRAMES - 1)) for moment in SEEN]
-        style = self._pick(STYLE_NAMES[1:]) if self.rng.random() < STYLED else "none"
-        if self.rng.random() < REAL:
-            shown, spec = self.real[self._pick(self.sources)][frames], None
-        else:
-            row, scene = self._pick(self.empty)
-            spec = Spec(None, scene, "still", style, 0)
-            if self.rng.random() > EMPTY:
-                spec = self._move(scene, style)
-            shown = self.world[row][frames]
-            if spec.thing is not None:
-                shown = paste_over(shown, spec.thing, MOTIONS[spec.motion](self.rng), self.assets, SEEN)
-        return look(np.stack([STYLES[style](frame) for frame in shown])), labels_of(spec, style)
+        """What `look` shows of a clip, and its labels."""
+        name = "real" if self.rng.random() < REAL else "world"
+        row = int(self.rng.integers(len(self.rows[name])))
+        entry = self.rows[name][row]
+        return look(self.pixels[name][row]), labels_of(None if entry["spec"] is None else Spec(**entry["spec"]), entry["style"])
 
     def batch(self, size: int) -> tuple[Tensor, Tensor]:
-        """Frames [size, 5, 3, 64, 64] in [-1, 1] and labels int64 [size, 4]."""
-        for _ in range(size if not self.kept else size // NEW_OF):
-            self.kept[self.rendered % KEPT : self.rendered % KEPT + 1] = [self.clip()]
-            self.rendered += 1
-        seen, labels = zip(*(self._pick(self.kept) for _ in range(size)), strict=True)
-        return to_input(np.stack(seen)), torch.tensor(labels)
+        """Frames uint8 [size, 5, 3, 96, 96] and labels int64 [size, 4]."""
+        seen, labels = zip(*(self.clip() for _ in range(size)), strict=True)
+        return torch.from_numpy(np.stack(seen)), torch.tensor(labels)
 
 
 def fade_some(x: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Fades a share of the clips into others. Returns frames, labels (none for faded clips) and which were faded."""
-    other = torch.randperm(len(x), generator=generator)
-    faded = (torch.rand(len(x), generator=generator) < FADED) & (labels[:, 0] >= 0) & (labels[other, 0] >= 0)
+    other = torch.randperm(len(x), generator=generator, device=x.device)
+    faded = (torch.rand(len(x), generator=generator, device=x.device) < FADED) & (labels[:, 0] >= 0) & (labels[other, 0] >= 0)
     # Two scenes in place of one are a cross-fade too, but the same thing twice is not.
     faded &= labels[:, 0] != labels[other, 0]
-    share = torch.where(faded, torch.rand(len(x), generator=generator) * 0.5 + 0.25, 0.0)[:, None, None, None, None]
+    share = torch.where(faded, torch.rand(len(x), generator=generator, device=x.device) * 0.5 + 0.25, 0.0)[:, None, None, None, None]
     return x * (1 - share) + x[other] * share, labels.masked_fill(faded[:, None], IGNORED), faded
 
 
 def roughen(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Blur, noise and shades, so that a generated clip's softness alone doesn't mislead."""
-    if torch.rand(1, generator=generator) < 0.5:
-        x = F.avg_pool2d(x.flatten(0, 1), 3, 1, 1, count_include_pad=False).unflatten(0, x.shape[:2])
-    shape = (len(x), 1, 1, 1, 1)
-    x = x + torch.randn(x.shape, generator=generator) * 0.08 * torch.rand(shape, generator=generator)
-    return x * (0.85 + 0.3 * torch.rand(shape, generator=generator))
+    """Moved a little, blur, noise and shades, so that a generated clip's softness alone doesn't mislead."""
+    down, right = np.random.randint(0, 2 * MOVED + 1, 2)
+    frames = F.pad(x.flatten(0, 1), (MOVED,) * 4, mode="replicate")[..., down : down + SIDE, right : right + SIDE]
+    if np.random.rand() < 0.5:
+        frames = F.avg_pool2d(frames, 3, 1, 1, count_include_pad=False)
+    x, shape = frames.unflatten(0, x.shape[:2]), (len(x), 1, 1, 1, 1)
+    x = x + torch.randn(x.shape, generator=generator, device=x.device) * 0.08 * torch.rand(shape, generator=generator, device=x.device)
+    return x * (0.85 + 0.3 * torch.rand(shape, generator=generator, device=x.device))
 
 
-def train(judge: Judge, examples: Examples, steps: int, rate: float, size: int = 64) -> None:
-    judge.train().requires_grad_(True).to(memory_format=torch.channels_last)
-    generator, start = torch.Generator().manual_seed(0), time.time()
+def train(judge: Judge, batches: Iterator[tuple[Tensor, Tensor]], device: torch.device, steps: int, rate: float) -> None:
+    judge.train().requires_grad_(True).to(device, memory_format=torch.channels_last)
+    generator, start = torch.Generator(device).manual_seed(0), time.time()
     optimizer = torch.optim.AdamW(judge.parameters(), lr=rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
     for step in range(1, steps + 1):
-        x, told, faded = fade_some(*examples.batch(size), generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        seen, labels = next(batches)
+        x, told, faded = fade_some(to_input(seen.to(device)), labels.to(device), generator)
+        with torch.autocast(device.type, torch.bfloat16):
             answers, fading = judge(roughen(x, generator))
         loss = F.binary_cross_entropy_with_logits(fading, faded[:, None].float().expand_as(fading))
         for aspect, name in enumerate(ASPECTS):
@@ -208,9 +182,9 @@ def train(judge: Judge, examples: Examples, steps: int, rate: float, size: int =
         loss.backward()
         optimizer.step()
         schedule.step()
-        if step % 50 == 0:
+        if step % 200 == 0:
             print(f"step {step} of {steps} loss {loss.item():.3f} {time.time() - start:.0f} s", flush=True)
-    judge.eval().requires_grad_(False)
+    judge.cpu().eval().requires_grad_(False)
 
 
 def check(judge: Judge, assets: str, count: int) -> dict[str, float]:
@@ -230,23 +204,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("cache", "data", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--start", type=Path, help="a judge to go on from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--ahead", type=int, default=0, help="processes that draw clips before they are needed")
+    parser.add_argument("--checked", type=int, default=500, help="renders to name at the end")
     options = parser.parse_args()
     torch.manual_seed(0)
+    np.random.seed(0)
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(1)
     judge = Judge() if options.start is None else load_judge(options.start)
-    assets = str(options.data / ASSETS)
-    train(judge, Examples(options.cache, assets, options.seed), options.steps, options.rate)
+
+    def start(seed: int) -> Callable[[], tuple[Tensor, Tensor]]:
+        examples = Examples(options.cache, seed)
+        return lambda: examples.batch(options.batch)
+
+    train(judge, feed(start, options.seed, options.ahead), torch.device(options.device), options.steps, options.rate)
     state = {name: value.half() if value.is_floating_point() else value for name, value in judge.state_dict().items()}
     torch.save({"names": {name: list(names) for name, names in ASPECTS.items()}, "judge": state}, options.out)
     with torch.no_grad():
-        shares = check(load_judge(options.out), assets, 500)
-    print("right of 500 renders of held-out combinations: " + ", ".join(f"{name} {share:.3f}" for name, share in shares.items()))
+        shares = check(load_judge(options.out), str(options.data / ASSETS), options.checked)
+    print(f"right of {options.checked} renders of held-out combinations: " + ", ".join(f"{name} {share:.3f}" for name, share in shares.items()))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from reel_tiny.data.sources import read_video
-from reel_tiny.denoiser.cache import ASSETS
+from reel_tiny.world.things import ASSETS
 from reel_tiny.world.captions import plain_caption
 from reel_tiny.world.render import FRAMES, SIZE, Spec, render
 

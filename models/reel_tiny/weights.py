@@ -41,7 +41,17 @@ def latent_statistic(graph: onnx.GraphProto, weights: Weights, operation: str) -
     return found[0].flatten()
 
 
-def load_vae(bundle: Path) -> CausalVae:
+def load_vae(path: Path) -> CausalVae:
+    """The VAE of a bundle's folder, or of a checkpoint: there the averaged weights."""
+    if path.is_dir():
+        return _bundled_vae(path)
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    vae = CausalVae(VaeConfig.from_dict(saved["config"]))
+    vae.load_state_dict(saved["ema"])
+    return vae.eval()
+
+
+def _bundled_vae(bundle: Path) -> CausalVae:
     encoder_graph, encoder = read_graph(bundle / "vae_encoder/model.onnx")
     decoder_graph, decoder = read_graph(bundle / "vae_decoder/model.onnx")
     vae = CausalVae(

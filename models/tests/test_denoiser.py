@@ -10,6 +10,7 @@ from export.graph import compare
 from export.layout import read_weights
 from reel_tiny.denoiser.export import add_denoiser, example
 from reel_tiny.denoiser.network import Config, Denoiser, enlarge
+from reel_tiny.denoiser.planner import MOMENTS, POSE
 from reel_tiny.denoiser.tasks import Batch
 from reel_tiny.denoiser.train import STEADY, channel_gains, check_compiled, flow_loss, is_hidden_matrix, share_out
 from reel_tiny.export.graph import round_to_half
@@ -84,12 +85,18 @@ def test_every_parameter_has_one_owner() -> None:
     assert min(matrices) > 0.5 * max(matrices)
 
 
+def batch_of(target: torch.Tensor, condition: torch.Tensor, mask: torch.Tensor, posed: float) -> Batch:
+    size, _, frames = target.shape[:3]
+    words = torch.zeros(2, size, 1, dtype=torch.long)
+    return Batch(target, condition, mask, *words, torch.zeros(size), torch.zeros(size, frames, MOMENTS, POSE), torch.full((size,), posed))
+
+
 BUNDLE = Path(__file__).parents[1] / "reel-tiny"
 
 
 def test_brightness_shows_most() -> None:
     latents = torch.randn(1, 16, 2, 8, 8, generator=torch.Generator().manual_seed(0)).numpy()
-    gains = channel_gains(BUNDLE, latents)
+    gains = channel_gains(BUNDLE, latents, torch.device("cpu"))
     assert abs(gains.mean() - 1) < 1e-6 and gains[0] == gains.max() > 4 * gains.median()
 
 
@@ -98,7 +105,7 @@ def test_errors_count_by_what_they_show_and_steps_of_them_by_its_square() -> Non
     gains = torch.ones(16)
     gains[0] = 3.0
     target = torch.zeros(1, 16, 4, 2, 2)
-    batch = Batch(target, target, torch.zeros(1, 2, 4, 2, 2), torch.zeros(1, 1, 192), torch.zeros(1), torch.zeros(1, 4, 2, 5), torch.zeros(1))
+    batch = batch_of(target, target, torch.zeros(1, 2, 4, 2, 2), posed=0)
 
     def loss(channel: int, frames: slice) -> float:
         def model(noisy: torch.Tensor, timestep: torch.Tensor, *_: object) -> tuple[torch.Tensor, torch.Tensor]:
@@ -108,7 +115,7 @@ def test_errors_count_by_what_they_show_and_steps_of_them_by_its_square() -> Non
             return noisy / sigma + off, batch.poses
 
         with torch.autocast("cpu", enabled=False):
-            return flow_loss(model, batch, gains, torch.Generator().manual_seed(0)).item()
+            return flow_loss(model, batch, torch.zeros(1, 1, 192), gains, torch.Generator().manual_seed(0)).item()
 
     squares = (gains.square() / gains.square().mean()).tolist()
     assert loss(5, slice(None)) == pytest.approx(1 / 16, rel=1e-3) and loss(0, slice(None)) == pytest.approx(3 / 16, rel=1e-3)
@@ -134,8 +141,8 @@ def test_a_compiler_that_loses_gradients_is_found_out(denoiser: Denoiser) -> Non
     model = Denoiser(SMALL)
     model.load_state_dict(denoiser.state_dict())
     latents, _, text, condition, mask = example(2, 3, 8, 8, 5)
-    batch = Batch(latents, condition, mask, text, torch.zeros(2), torch.zeros(2, 3, 2, 5), torch.ones(2))
-    check_compiled(model, model.denoise, batch, torch.ones(16))
+    batch = batch_of(latents, condition, mask, posed=1)
+    check_compiled(model, model.denoise, batch, text, torch.ones(16))
 
     def cut(*inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         up, model.up1.forward = model.up1.forward, lambda x: torch.nn.Conv2d.forward(model.up1, x.detach())
@@ -144,4 +151,4 @@ def test_a_compiler_that_loses_gradients_is_found_out(denoiser: Denoiser) -> Non
         return made
 
     with pytest.raises(RuntimeError, match="Train without --compile"):
-        check_compiled(model, cut, batch, torch.ones(16))
+        check_compiled(model, cut, batch, text, torch.ones(16))

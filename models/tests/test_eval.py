@@ -1,5 +1,6 @@
 """What the evaluation measures with. Run from models/: python -m pytest tests/test_eval.py"""
 
+import itertools
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 
 from eval.clips import motion_steps, psnr, read_folder, ssim, write_clip, write_picture
 from eval.edits import RESTYLES, edge_correlation, flicker
-from eval.judge import ASPECTS, IGNORED, SEEN, Examples, Judge, fade_some, labels_of, load_judge, look, meant, name_clips
+from eval.judge import ASPECTS, IGNORED, SEEN, SIDE, Examples, Judge, fade_some, labels_of, load_judge, look, meant, name_clips, roughen, to_input, train
 from eval.prompts import held_out_specs, said_otherwise, spread, vocabulary
 from eval.row import Number, share
 from reel_tiny.data.sources import read_video
@@ -21,7 +22,6 @@ from reel_tiny.world.render import Spec, render
 from reel_tiny.world.sampling import is_held_out
 from reel_tiny.world.scenes import SCENE_NAMES
 from reel_tiny.world.styles import STYLE_NAMES
-from reel_tiny.world.things import THINGS, sprite
 
 torch.set_num_threads(1)
 
@@ -92,9 +92,9 @@ def test_prompts_are_held_out_and_the_same_for_any_count() -> None:
 
 def test_the_judge_sees_five_moments_of_any_clip(clip: np.ndarray) -> None:
     seen = look(clip)
-    assert seen.shape == (len(SEEN), 3, 64, 64)
+    assert seen.shape == (len(SEEN), 3, SIDE, SIDE)
     for at, frame in enumerate((0, 6, 12, 18, 24)):
-        assert np.array_equal(seen[at].transpose(1, 2, 0), cv2.resize(clip[frame], (64, 64), interpolation=cv2.INTER_AREA))
+        assert np.array_equal(seen[at].transpose(1, 2, 0), cv2.resize(clip[frame], (SIDE, SIDE), interpolation=cv2.INTER_AREA))
     assert np.array_equal(look(clip[:1])[0], look(clip[:1])[4])
 
 
@@ -129,23 +129,32 @@ def test_the_judge_knows_every_scene() -> None:
     assert sum(said["thing"] == "nothing" for said in named) >= len(specs) - 2
 
 
-def test_training_examples_are_new_and_none_is_held_out(clip: np.ndarray, tmp_path: Path) -> None:
-    """Of a cache of two empty scenes and one real clip; emoji are stood in for by one coloured square."""
-    for name, rows in (("world", [{"spec": asdict(Spec(None, scene, "still", "none", 0)), "source": row} for row, scene in enumerate(("rain", "city"))]), ("real", [{"source": 0}])):
+def test_training_examples_tell_of_the_small_world_and_of_styles(clip: np.ndarray, tmp_path: Path) -> None:
+    spec = Spec("fox", "snow", "left", "pencil", 0)
+    for name, rows in (("world", [{"spec": asdict(spec), "style": "pencil", "source": 0}]), ("real", [{"spec": None, "style": "sepia", "source": 0}])):
         (tmp_path / name).mkdir()
-        np.save(tmp_path / name / "pixels.npy", np.stack([clip] * len(rows)))
+        np.save(tmp_path / name / "pixels.npy", clip[None] if name == "world" else 255 - clip[None])
         (tmp_path / name / "rows.json").write_text(json.dumps(rows))
-    for thing in THINGS:
-        Image.new("RGBA", (32, 32), (255, 0, 0, 255)).save(tmp_path / f"{thing.code_point}.webp")
-    sprite.cache_clear()
-    examples = Examples(tmp_path, str(tmp_path), 0)
-    x, labels = examples.batch(200)
-    examples.batch(50)
-    sprite.cache_clear()
-    assert examples.rendered == len(examples.kept) == 210
-    assert x.shape == (200, 5, 3, 64, 64) and -1 <= x.min() < x.max() <= 1
-    names = [[options[k] for options, k in zip(ASPECTS.values(), row, strict=True)] for row in labels.tolist() if row[0] != IGNORED]
-    specs = [Spec(None if thing == "nothing" else thing, scene, motion, style, 0) for thing, scene, motion, style in names]
-    assert 120 < len(specs) < 195 and not any(is_held_out(spec) for spec in specs)
-    assert {spec.scene for spec in specs} == {"rain", "city"} and len({spec.thing for spec in specs}) > 60
-    assert {spec.style for spec in specs} == set(STYLE_NAMES)
+    seen, labels = Examples(tmp_path, 0).batch(100)
+    real = labels[:, 0] == IGNORED
+    assert 2 < real.sum() < 30
+    assert (seen[~real] == torch.from_numpy(look(clip))).all() and (seen[real] == torch.from_numpy(look(255 - clip))).all()
+    assert labels[~real].tolist() == [labels_of(spec, "pencil")] * int((~real).sum())
+    assert labels[real].tolist() == [labels_of(None, "sepia")] * int(real.sum())
+
+
+def test_roughened_frames_keep_their_size_and_their_order() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.linspace(-1, 1, 5)[None, :, None, None, None].expand(2, 5, 3, SIDE, SIDE)
+    rough = roughen(x, generator)
+    assert rough.shape == x.shape and not torch.equal(rough, x)
+    assert (rough.mean((2, 3, 4)).diff(dim=1) > 0.3).all()
+
+
+def test_a_judge_learns_what_it_is_shown() -> None:
+    seen = torch.randint(0, 256, (8, len(SEEN), 3, SIDE, SIDE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([[n, n, n, n] for n in range(8)])
+    judge = Judge(8)
+    train(judge, itertools.repeat((seen, labels)), torch.device("cpu"), 150, 3e-3)
+    answers, _ = judge(to_input(seen))
+    assert not judge.training and {name: told.argmax(1).tolist() for name, told in answers.items()} == dict.fromkeys(ASPECTS, list(range(8)))

@@ -10,23 +10,30 @@ from pathlib import Path
 
 import numpy as np
 
+from ..workers import share_out
 from .render import ClipRenderer
+
+
+def render_part(worker: int, workers: int, renderer: ClipRenderer, path: Path, seed: int) -> None:
+    """Every `workers`-th clip of the pool."""
+    pool = np.load(path, mmap_mode="r+")
+    renderer.rng = np.random.default_rng([seed, worker])
+    for row in range(worker, len(pool), workers):
+        pool[row] = renderer.clip(*pool.shape[1:3])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--clips", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="uint8 [count, frames, size, size, 3]")
+    parser.add_argument("--out", type=Path, required=True, help="uint8 [count, frames, size, size, 3]; at most 25 frames of 128 pixels")
     for name in ("count", "frames", "size", "seed"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--workers", type=int, default=2)
     a = parser.parse_args()
-    renderer = ClipRenderer(a.data, a.clips, a.seed)
     partial = a.out.with_suffix(".partial.npy")
-    pool = np.lib.format.open_memmap(partial, "w+", np.uint8, (a.count, a.frames, a.size, a.size, 3))
-    for i in range(a.count):
-        pool[i] = renderer.clip(a.frames, a.size)
-    pool.flush()
+    np.lib.format.open_memmap(partial, "w+", np.uint8, (a.count, a.frames, a.size, a.size, 3)).flush()
+    share_out(render_part, a.workers, ClipRenderer(a.data, a.clips, a.seed), partial, a.seed)
     partial.rename(a.out)
 
 

@@ -1,4 +1,4 @@
-"""Endless training clips [T,S,S,3] uint8: real clips, photos and drawings under a moving camera, sprites on top, and
+"""Endless training clips [T,S,S,3] uint8: real clips, photos and drawings under a moving camera, sprites on top, the small world, and
 everything that breaks a causal VAE when it never saw it (cuts, flashes, black, noise, stills, fast pans)."""
 
 from __future__ import annotations
@@ -8,6 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..world.render import render
+from ..world.sampling import sample_spec
+from ..world.things import ASSETS
 from . import paint
 from .sources import load_photos, load_sprites, load_training_clips
 
@@ -19,9 +22,14 @@ def pyramid(image: np.ndarray) -> list[np.ndarray]:
     return levels
 
 
+# Share of the small world among clips without mishaps.
+WORLD = 0.35
+
+
 class ClipRenderer:
     def __init__(self, data: Path, clips: Path, seed: int, sprite_count: int = 1600, drawn_count: int = 160):
         self.rng = rng = np.random.default_rng(seed)
+        self.assets = str(data / ASSETS)
         self.photos = [pyramid(p) for p in load_photos(data)]
         self.sprites = load_sprites(data, sprite_count, seed)
         self.videos = load_training_clips(clips)
@@ -102,9 +110,18 @@ class ClipRenderer:
         picked = [video[start + i * stride] for i in range(frames)]
         return np.stack([cv2.resize(f, (w, h), interpolation=cv2.INTER_AREA)[y : y + size, x : x + size] for f in picked])
 
+    def world(self, frames: int, size: int) -> np.ndarray:
+        """A part of a clip of the small world, half of them in a style."""
+        rng = self.rng
+        clip = render(sample_spec(rng, styled=0.5), self.assets)
+        t, y, x = (int(rng.integers(whole - part + 1)) for whole, part in zip(clip.shape, (frames, size, size), strict=False))
+        return clip[t : t + frames, y : y + size, x : x + size].copy()
+
     def plain(self, frames: int, size: int) -> np.ndarray:
         """A clip without mishaps."""
         rng = self.rng
+        if rng.random() < WORLD:
+            return self.world(frames, size)
         kind = rng.random()
         if kind < 0.24:
             return self.real(frames, size)

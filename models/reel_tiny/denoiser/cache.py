@@ -1,21 +1,20 @@
-"""Prepares what the denoiser is trained on: renders clips to uint8 once, then encodes them with a bundle's VAE.
+"""Prepares what the denoiser is trained on: renders clips to uint8 once, then encodes them with a VAE.
 
     python -m reel_tiny.denoiser.cache render --data DATA --clips CLIPS --out CACHE
-    python -m reel_tiny.denoiser.cache encode --bundle reel-tiny --out CACHE
+    python -m reel_tiny.denoiser.cache encode --vae reel-tiny --out CACHE
 
 CACHE/world: clips of the small world, and for some of them the same clip in a style. CACHE/real and CACHE/stills: crops of
 real videos and of photos, each beside itself in styles. CACHE/pasted: things moving over photos and real videos. Each set
-is `pixels.npy` uint8 [N, T, 128, 128, 3], `rows.json` (spec or style, the row of the unstyled source, where the thing gets
-to) and, once encoded, `latents.npy` float16 [N, 16, t, 16, 16].
+is `rows.json` (spec or style, the row of the unstyled source), `pixels.npy` uint8 [N, T, 128, 128, 3], where the thing gets
+to, `boxes.npy` [N, 4], and when, `poses.npy` [N, 7, 4, 5] (see planner.py), and, once encoded, `latents.npy` float16
+[N, 16, t, 16, 16].
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -25,55 +24,41 @@ import torch
 
 from ..data.sources import load_photos, load_training_clips
 from ..weights import load_vae
+from ..workers import share_out
 from ..world.render import FRAMES, SIZE, Spec, extent, layout, paste_over, render
 from ..world.sampling import training_specs, training_styles
 from ..world.styles import STYLE_NAMES, STYLES
 from ..world.things import ASSETS
+from .planner import LATENT_FRAMES, MOMENTS, POSE, course_poses
 
 Rng = np.random.Generator
+Row = dict[str, object]
 SETS = ("world", "real", "pasted", "stills")
+ARRAYS = {"boxes": (4,), "poses": (LATENT_FRAMES, MOMENTS, POSE)}
 
 
-def _create(folder: Path, count: int, frames: int) -> np.memmap:
-    folder.mkdir(parents=True, exist_ok=True)
-    return np.lib.format.open_memmap(folder / "pixels.npy", "w+", np.uint8, (count, frames, SIZE, SIZE, 3))
-
-
-def _row(spec: Spec, source: int) -> dict[str, object]:
-    return {"spec": asdict(spec), "source": source, "box": extent(layout(spec)[1])}
-
-
-def render_world_part(worker: int, workers: int, assets: str, folder: Path, plain: int) -> None:
-    """Every `workers`-th unstyled clip, and it once more in a style where it has one."""
-    specs = [Spec(**entry["spec"]) for entry in json.loads((folder / "rows.json").read_text())]
-    pixels = np.load(folder / "pixels.npy", mmap_mode="r+")
-    for row in range(worker, plain, workers):
-        pixels[row] = render(specs[row], assets)
-        if plain + row < len(specs):
-            style = STYLES[specs[plain + row].style]
-            pixels[plain + row] = [style(frame) for frame in pixels[row]]
-
-
-def render_world(assets: str, folder: Path, plain: int, styled: int, workers: int, rng: Rng) -> None:
+def plan_world(plain: int, styled: int, rng: Rng) -> list[Row]:
     """`plain` unstyled clips; the first `styled` of them once more, in a style."""
     specs = training_specs(plain, rng)
-    _create(folder, plain + styled, FRAMES).flush()
-    rows = [_row(spec, row) for row, spec in enumerate(specs)]
-    rows += [_row(replace(specs[row], style=style), row) for row, style in enumerate(training_styles(specs[:styled]))]
-    (folder / "rows.json").write_text(json.dumps(rows))
-    share_out(render_world_part, workers, assets, folder, plain)
+    rows = [{"spec": asdict(spec), "style": "none", "source": row} for row, spec in enumerate(specs)]
+    for row, style in enumerate(training_styles(specs[:styled])):
+        rows.append({"spec": asdict(replace(specs[row], style=style)), "style": style, "source": row})
+    return rows
 
 
-def share_out(part: Callable[..., None], workers: int, *arguments: object) -> None:
-    """Runs `part(worker, workers, *arguments)` in as many processes."""
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=part, args=(worker, workers, *arguments)) for worker in range(workers)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        if process.exitcode != 0:
-            raise RuntimeError(f"Expected every worker to end well, got exit code {process.exitcode}.")
+def plan_pasted(count: int, rng: Rng) -> list[Row]:
+    specs = [replace(spec, scene="plain") for spec in training_specs(count, rng, alone=0)]
+    return [{"spec": asdict(spec), "style": "none", "source": row} for row, spec in enumerate(specs)]
+
+
+def plan_real(count: int, styles: int, rng: Rng) -> list[Row]:
+    """`count` sources, each followed by itself in `styles` styles."""
+    rows: list[Row] = []
+    for _ in range(count):
+        source = len(rows)
+        names = rng.permutation(np.array(STYLE_NAMES[1:]))[:styles]
+        rows += [{"spec": None, "style": str(style), "source": source} for style in ("none", *names)]
+    return rows
 
 
 def _crop(frames: list[np.ndarray], rng: Rng) -> np.ndarray:
@@ -93,109 +78,126 @@ def _recolour(clip: np.ndarray, rng: Rng) -> np.ndarray:
     return np.clip(clip.astype(np.float32) * gain + lift, 0, 255).astype(np.uint8)
 
 
-def _render_real(folder: Path, draw, count: int, styles: int, frames: int, rng: Rng) -> None:  # noqa: ANN001
-    """`count` sources from `draw(rng)`, each followed by itself in `styles` styles."""
-    pixels = _create(folder, count * (1 + styles), frames)
-    rows = []
-    for index in range(count):
-        source = index * (1 + styles)
-        pixels[source] = draw(rng)
-        names = rng.permutation(np.array(STYLE_NAMES[1:]))[:styles]
-        for row, style in enumerate(("none", *names), source):
-            rows.append({"spec": None, "style": str(style), "source": source})
-            if row > source:
-                pixels[row] = [STYLES[str(style)](frame) for frame in pixels[source]]
-    (folder / "rows.json").write_text(json.dumps(rows))
+class Renderer:
+    """Clips of every set, as their rows say."""
 
+    def __init__(self, data: Path, clips: Path, seed: int) -> None:
+        self.assets, self.seed = str(data / ASSETS), seed
+        self.photos, self.videos = load_photos(data), load_training_clips(clips)
 
-def render_all(options: argparse.Namespace) -> None:
-    rng = np.random.default_rng(options.seed)
-    out, start = Path(options.out), time.time()
-    photos = load_photos(Path(options.data))
-    videos = load_training_clips(Path(options.clips))
-
-    def draw_clip(rng: Rng) -> np.ndarray:
-        video = videos[int(rng.integers(len(videos)))]
+    def _clip(self, rng: Rng) -> np.ndarray:
+        video = self.videos[int(rng.integers(len(self.videos)))]
         step = int(rng.integers(1, 3)) if len(video) > 2 * FRAMES else 1
         first = int(rng.integers(max(1, len(video) - step * FRAMES + 1)))
         taken = video[first : first + step * FRAMES : step]
         taken = taken + [taken[-1]] * (FRAMES - len(taken))
         return _recolour(_crop(taken, rng), rng)
 
-    def draw_still(rng: Rng) -> np.ndarray:
+    def _still(self, rng: Rng) -> np.ndarray:
         if rng.random() < 0.7:
-            picture = photos[int(rng.integers(len(photos)))]
+            picture = self.photos[int(rng.integers(len(self.photos)))]
         else:
-            video = videos[int(rng.integers(len(videos)))]
+            video = self.videos[int(rng.integers(len(self.videos)))]
             picture = video[int(rng.integers(len(video)))]
         return _recolour(_crop([picture], rng), rng)
 
-    assets = str(Path(options.data) / ASSETS)
-    pasted, rows = _create(out / "pasted", options.pasted, FRAMES), []
-    for row, drawn in enumerate(training_specs(options.pasted, rng, alone=0)):
-        spec = replace(drawn, scene="plain")
-        backdrop = draw_clip(rng) if row % 2 else np.repeat(draw_still(rng), FRAMES, 0)
-        pasted[row] = paste_over(backdrop, str(spec.thing), layout(spec)[1], assets)
-        rows.append(_row(spec, row))
-    (out / "pasted/rows.json").write_text(json.dumps(rows))
-    _render_real(out / "stills", draw_still, options.stills, 3, 1, rng)
-    _render_real(out / "real", draw_clip, options.real, 2, FRAMES, rng)
-    print(f"real: {time.time() - start:.0f} s", flush=True)
-    render_world(assets, out / "world", options.world, options.styled, options.workers, rng)
-    print(f"world: {time.time() - start:.0f} s", flush=True)
+    def unstyled(self, name: str, row: int, spec: Spec | None) -> np.ndarray:
+        """The clip of a source row of a set, whoever asks for it."""
+        if name == "world":
+            return render(spec, self.assets)
+        rng = np.random.default_rng([self.seed, SETS.index(name), row])
+        if name == "pasted":
+            backdrop = self._clip(rng) if row % 2 else np.repeat(self._still(rng), FRAMES, 0)
+            return paste_over(backdrop, str(spec.thing), layout(spec)[1], self.assets)
+        return self._still(rng) if name == "stills" else self._clip(rng)
+
+    def part(self, worker: int, workers: int, folder: Path) -> None:
+        """Every `workers`-th source of a set, and what is made of it."""
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ("pixels", *ARRAYS)}
+        rows = json.loads((folder / "rows.json").read_text())
+        made_of: dict[int, list[int]] = {}
+        for row, entry in enumerate(rows):
+            made_of.setdefault(entry["source"], []).append(row)
+        for source in list(made_of)[worker::workers]:
+            spec = None if rows[source]["spec"] is None else Spec(**rows[source]["spec"])
+            clip = self.unstyled(folder.name, source, spec)
+            course = None if spec is None else layout(spec)[1]
+            for row in made_of[source]:
+                arrays["pixels"][row] = clip if row == source else [STYLES[rows[row]["style"]](frame) for frame in clip]
+                if course is not None:
+                    arrays["boxes"][row], arrays["poses"][row] = extent(course), course_poses(course)
 
 
-def create_latents(folder: Path) -> None:
-    count, frames = np.load(folder / "pixels.npy", mmap_mode="r").shape[:2]
-    shape = (count, 16, (frames - 1) // 4 + 1, SIZE // 8, SIZE // 8)
-    np.lib.format.open_memmap(folder / "latents.npy", "w+", np.float16, shape).flush()
+def render_all(options: argparse.Namespace) -> None:
+    rng, start = np.random.default_rng(options.seed), time.time()
+    renderer = Renderer(options.data, options.clips, options.seed)
+    plans = {
+        "world": plan_world(options.world, options.styled, rng),
+        "pasted": plan_pasted(options.pasted, rng),
+        "real": plan_real(options.real, 3, rng),
+        "stills": plan_real(options.stills, 3, rng),
+    }
+    for name, rows in plans.items():
+        folder = options.out / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "rows.json").write_text(json.dumps(rows))
+        np.lib.format.open_memmap(folder / "pixels.npy", "w+", np.uint8, (len(rows), 1 if name == "stills" else FRAMES, SIZE, SIZE, 3)).flush()
+        for array, shape in ARRAYS.items():
+            np.save(folder / f"{array}.npy", np.zeros((len(rows), *shape), np.float32))
+        share_out(renderer.part, options.workers, folder)
+        print(f"{name}: {len(rows)} after {time.time() - start:.0f} s", flush=True)
 
 
-def encode_part(worker: int, workers: int, bundle: Path, out: Path) -> None:
+def encode_part(worker: int, workers: int, options: argparse.Namespace) -> None:
     """Every `workers`-th batch of every set."""
     torch.set_num_threads(1)
-    vae, start = load_vae(bundle).to(memory_format=torch.channels_last), time.time()
-    encode = torch.compile(vae.encode, dynamic=False)
+    device = torch.device(options.device)
+    vae, start = load_vae(options.vae).to(device, memory_format=torch.channels_last), time.time()
+    encode = torch.compile(vae.encode, dynamic=False) if options.compile else vae.encode
     for name in SETS:
-        pixels = np.load(out / name / "pixels.npy", mmap_mode="r")
-        latents = np.load(out / name / "latents.npy", mmap_mode="r+")
-        size = 32 if pixels.shape[1] == 1 else 4
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        pixels = np.load(options.out / name / "pixels.npy", mmap_mode="r")
+        latents = np.load(options.out / name / "latents.npy", mmap_mode="r+")
+        size = 32 if device.type != "cpu" or pixels.shape[1] == 1 else 4
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
             for first in range(worker * size, len(pixels), workers * size):
-                clip = torch.from_numpy(np.array(pixels[first : first + size])).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+                clip = torch.from_numpy(np.array(pixels[first : first + size])).to(device).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
                 # The last batch may be shorter, and is not worth compiling for.
-                latents[first : first + size] = (encode if len(clip) == size else vae.encode)(clip).float().numpy()
+                latents[first : first + size] = (encode if len(clip) == size else vae.encode)(clip).half().cpu().numpy()
         latents.flush()
         print(f"worker {worker}: {name} done after {time.time() - start:.0f} s", flush=True)
 
 
-def encode_all(bundle: Path, out: Path, workers: int) -> None:
+def encode_all(options: argparse.Namespace) -> None:
     for name in SETS:
-        create_latents(out / name)
-    share_out(encode_part, workers, bundle, out)
+        count, frames = np.load(options.out / name / "pixels.npy", mmap_mode="r").shape[:2]
+        shape = (count, 16, (frames - 1) // 4 + 1, SIZE // 8, SIZE // 8)
+        np.lib.format.open_memmap(options.out / name / "latents.npy", "w+", np.float16, shape).flush()
+    share_out(encode_part, options.workers, options)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=("render", "encode"))
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--data")
-    parser.add_argument("--clips")
-    parser.add_argument("--bundle", type=Path)
-    parser.add_argument("--world", type=int, default=6400)
-    parser.add_argument("--styled", type=int, default=2000)
-    parser.add_argument("--real", type=int, default=120)
-    parser.add_argument("--stills", type=int, default=1000)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--clips", type=Path)
+    parser.add_argument("--vae", type=Path, help="a bundle or a checkpoint")
+    parser.add_argument("--world", type=int, default=7000)
+    parser.add_argument("--styled", type=int, default=5000)
+    parser.add_argument("--real", type=int, default=160)
+    parser.add_argument("--stills", type=int, default=1200)
     parser.add_argument("--pasted", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     if options.step == "render":
         render_all(options)
-        return
-    encode_all(options.bundle, Path(options.out), options.workers)
+    else:
+        encode_all(options)
 
 
 if __name__ == "__main__":

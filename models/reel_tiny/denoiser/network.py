@@ -178,7 +178,7 @@ class Time(nn.Module):
 
 
 class Placing(nn.Module):
-    """Where the thing is, as far as features [N, C, h, w] show: what to add to where the words have it [N, 10]. Starts as nothing."""
+    """Where the thing is, as far as features [N, C, h, w] show: what to add to where the words have it [N, 20]. Starts as nothing."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -289,7 +289,7 @@ class Denoiser(nn.Module):
         condition_mask: Tensor,
         first_frame: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Prediction (noise - x0) [B, 16, t, h, w]; poses of the thing as far as they can be told [B, t, 2, 5] (see planner.py).
+        """Prediction (noise - x0) [B, 16, t, h, w]; poses of the thing as far as they can be told [B, t, 4, 5] (see planner.py).
 
         latents, condition_latents [B, 16, t, h, w]; condition_mask [B, 2, t, h, w] (keep, follow); timestep [B] is
         1000 sigma; prompt_embeds [B, L, 192]. `first_frame` [B]: index of the first latent frame within its clip, 0 if absent.

@@ -34,9 +34,10 @@ from .positions import middles, sinusoid
 PICTURE = 48
 # The first stands for nothing.
 THINGS = 1 + len(THING_NAMES)
-# Samples of the draft across a latent position, and moments of it that a latent frame shows: its first and its last frame.
-FINENESS, MOMENTS = 4, 2
+# Samples of the draft across a latent position, and moments of it that a latent frame shows: its frames.
+FINENESS, MOMENTS = 4, 4
 DRAFT_CHANNELS = MOMENTS * 4 * FINENESS**2
+LATENT_FRAMES = (FRAMES - 1) // MOMENTS + 1
 # x, y and size as fractions of the frame, cosine and sine of the turn.
 POSE = 5
 
@@ -50,7 +51,7 @@ class Planner(nn.Module):
         self.pictures = nn.Parameter(torch.zeros(things, 4 * PICTURE * PICTURE))
 
     def poses(self, summary: Tensor, index: Tensor) -> Tensor:
-        """[B, t, 2, 5]: where the thing is at the first and the last moment of latent frames `index` [B, t]. `summary` [B, 192]."""
+        """[B, t, 4, 5]: where the thing is in each frame of latent frames `index` [B, t]. `summary` [B, 192]."""
         when = sinusoid(index.reshape(-1), 64, 100.0).view(*index.shape, 64)
         return self.course(torch.cat([summary[:, None].expand(-1, index.shape[1], -1), when], 2)).unflatten(2, (MOMENTS, POSE))
 
@@ -60,7 +61,7 @@ class Planner(nn.Module):
 
 
 def draft(picture: Tensor, poses: Tensor, height: int, width: int) -> Tensor:
-    """[B * t, 128, height, width]: the picture [B, 4, 48, 48] laid at `poses` [B, t, 2, 5]; 4x4 samples a latent position."""
+    """[B * t, 256, height, width]: the picture [B, 4, 48, 48] laid at `poses` [B, t, 4, 5]; 4x4 samples a latent position."""
     batch, frames = poses.shape[:2]
     x, y, size, cosine, sine = poses.reshape(-1, POSE, 1, 1).unbind(1)
     length = torch.sqrt(cosine.square() + sine.square()).clamp(min=1e-3)
@@ -74,16 +75,16 @@ def draft(picture: Tensor, poses: Tensor, height: int, width: int) -> Tensor:
     return F.pixel_unshuffle(laid, FINENESS).reshape(batch * frames, DRAFT_CHANNELS, height, width)
 
 
-def moments_of(latent_frame: int) -> tuple[float, float]:
-    """When the first and the last frame of a latent frame are, as shares of a clip."""
-    last = 4 * latent_frame
-    return max(0, last - 3) / (FRAMES - 1), last / (FRAMES - 1)
+def moments_of(latent_frame: int) -> list[float]:
+    """When the frames of a latent frame are, as shares of a clip. The first latent frame is one frame four times."""
+    last = MOMENTS * latent_frame
+    return [max(0, last - before) / (FRAMES - 1) for before in reversed(range(MOMENTS))]
 
 
 def course_poses(course: Course) -> np.ndarray:
-    """float32 [7, 2, 5]: poses of all latent frames of a clip."""
-    poses = [[course(moment) for moment in moments_of(frame)] for frame in range((FRAMES - 1) // 4 + 1)]
-    turns = [[(x, y, size, np.cos(np.radians(degrees)), np.sin(np.radians(degrees))) for x, y, size, degrees in pair] for pair in poses]
+    """float32 [7, 4, 5]: poses of all latent frames of a clip."""
+    poses = [[course(moment) for moment in moments_of(frame)] for frame in range(LATENT_FRAMES)]
+    turns = [[(x, y, size, np.cos(np.radians(degrees)), np.sin(np.radians(degrees))) for x, y, size, degrees in frame] for frame in poses]
     return np.array(turns, np.float32)
 
 
@@ -98,9 +99,9 @@ def sample_plan(rng: np.random.Generator) -> tuple[str, int, np.ndarray]:
     spec = sample_spec(rng, held_out=None, styled=0.4)
     kind = rng.random()
     if kind < 0.03:
-        return "", 0, np.zeros((7, MOMENTS, POSE), np.float32)
+        return "", 0, np.zeros((LATENT_FRAMES, MOMENTS, POSE), np.float32)
     if kind < 0.1:
-        return restyle_caption(None, STYLE_NAMES[int(rng.integers(1, len(STYLE_NAMES)))], rng), 0, np.zeros((7, MOMENTS, POSE), np.float32)
+        return restyle_caption(None, STYLE_NAMES[int(rng.integers(1, len(STYLE_NAMES)))], rng), 0, np.zeros((LATENT_FRAMES, MOMENTS, POSE), np.float32)
     text = caption(spec, rng)
     thing = 0 if spec.thing is None else 1 + THING_NAMES.index(spec.thing)
     return (misspell(text, rng) if rng.random() < 0.15 else text), thing, course_poses(MOTIONS[spec.motion](rng))
@@ -123,7 +124,7 @@ def main() -> None:
     learning = [p for name, p in planner.named_parameters() if name != "pictures"]
     optimizer = torch.optim.AdamW(learning, lr=2e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=options.steps, pct_start=0.1)
-    start, index = time.time(), torch.arange(7).float()
+    start, index = time.time(), torch.arange(LATENT_FRAMES).float()
 
     def batch(size: int) -> tuple[Tensor, Tensor, Tensor]:
         texts, things, poses = zip(*(sample_plan(rng) for _ in range(size)), strict=True)

@@ -7,19 +7,20 @@ positions whose latents are given as they are to come out, `follow` marks those 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from ..text.encoder import TextEncoder
 from ..world.captions import caption, restyle_caption
-from ..world.render import Spec, layout
+from ..world.render import Spec
 from .cache import SETS
-from .planner import MOMENTS, POSE, course_poses
+from .planner import MOMENTS, POSE
 
 Rng = np.random.Generator
 
@@ -28,7 +29,7 @@ Rng = np.random.Generator
 class Sample:
     """One sample: target and condition [16, t, h, w], mask [2, t, h, w] (keep, follow), words, index of the first frame.
 
-    `poses` [t, 2, 5] says where the thing is that the words name, if they do (see planner.py).
+    `poses` [t, 4, 5] says where the thing is that the words name, if they do (see planner.py).
     """
 
     target: np.ndarray
@@ -39,38 +40,42 @@ class Sample:
     poses: np.ndarray | None = None
 
 
-@dataclass
-class Batch:
-    """Samples side by side; where nothing is known of `poses` [B, t, 2, 5], `posed` [B] is 0."""
+class Batch(NamedTuple):
+    """Samples side by side, target and condition [B, 16, t, h, w] in float16; words as `tokens` and `attention` [B, 32].
+
+    Where nothing is known of `poses` [B, t, 4, 5], `posed` [B] is 0.
+    """
 
     target: Tensor
     condition: Tensor
     mask: Tensor
-    text: Tensor
+    tokens: Tensor
+    attention: Tensor
     first_frame: Tensor
     poses: Tensor
     posed: Tensor
+
+    def on(self, device: torch.device) -> Batch:
+        """All of it there, numbers of 16 bits as such of 32."""
+        moved = [x.to(device, non_blocking=True) for x in self]
+        return Batch(*(x.float() if x.dtype == torch.float16 else x for x in moved))
 
 
 class Tasks:
     """Samples from the encoded sets of a cache folder (see cache.py)."""
 
-    def __init__(self, cache: Path, tokenizer: Tokenizer, encoder: TextEncoder, seed: int) -> None:
-        self.latents = {name: np.load(cache / name / "latents.npy") for name in SETS}
+    def __init__(self, cache: Path, tokenizer: Tokenizer, seed: int) -> None:
+        self.latents, self.boxes, self.poses = (
+            {name: np.load(cache / name / f"{array}.npy", mmap_mode="r") for name in SETS} for array in ("latents", "boxes", "poses")
+        )
         self.rows = {name: json.loads((cache / name / "rows.json").read_text()) for name in SETS}
-        self.styled = {
-            name: [row for row, entry in enumerate(self.rows[name]) if entry["source"] != row] for name in SETS
-        }
-        self.tokenizer, self.encoder = tokenizer, encoder
+        self.styled = {name: [row for row, entry in enumerate(self.rows[name]) if entry["source"] != row] for name in SETS}
+        self.tokenizer = tokenizer
         self.rng = np.random.default_rng(seed)
-        self._courses: dict[Spec, np.ndarray] = {}
 
-    def _poses(self, spec: Spec | None, text: str, first: int, count: int) -> np.ndarray | None:
-        if spec is None or spec.thing is None or text == "":
-            return None
-        if spec not in self._courses:
-            self._courses[spec] = course_poses(layout(spec)[1])
-        return self._courses[spec][first : first + count]
+    def _poses(self, name: str, row: int, text: str, first: int, count: int) -> np.ndarray | None:
+        spec = self._spec(name, row)
+        return None if spec is None or spec.thing is None or text == "" else self.poses[name][row, first : first + count]
 
     def _spec(self, name: str, row: int) -> Spec | None:
         entry = self.rows[name][row]["spec"]
@@ -97,22 +102,22 @@ class Tasks:
         if rng.random() < 0.1:
             # No words: the source as it is. Guidance then pushes from there towards the style.
             return Sample(source, source, mask, "", first)
-        style = entry["spec"]["style"] if entry["spec"] is not None else entry["style"]
-        return Sample(target, source, mask, restyle_caption(self._spec(name, entry["source"]), style, rng), first)
+        return Sample(target, source, mask, restyle_caption(self._spec(name, entry["source"]), entry["style"], rng), first)
 
     def _text(self, first: int, count: int) -> Sample:
-        row = self._any_row("world")
-        target = self._frames("world", row, first, count)
-        spec = self._spec("world", row)
+        name = "world"
+        row = self._any_row(name)
+        target = self._frames(name, row, first, count)
+        spec = self._spec(name, row)
         text = "" if spec is None or self.rng.random() < 0.1 else caption(spec, self.rng)
         mask = np.zeros((2, *target.shape[1:]), np.float32)
-        return Sample(target, np.zeros_like(target), mask, text, first, self._poses(spec, text, first, count))
+        return Sample(target, np.zeros_like(target), mask, text, first, self._poses(name, row, text, first, count))
 
     def _hole(self, name: str, row: int, shape: tuple[int, ...]) -> np.ndarray:
         """1 where the picture is kept: around the thing, or around any box."""
         rng, (_, height, width) = self.rng, shape
         if rng.random() < 0.65:
-            left, top, right, bottom = self.rows[name][row]["box"]
+            left, top, right, bottom = self.boxes[name][row]
             slack = rng.uniform(0.0, 0.1, 4)
             x0, y0, x1, y1 = left - slack[0], top - slack[1], right + slack[2], bottom + slack[3]
         else:
@@ -144,7 +149,7 @@ class Tasks:
         if spec is not None and rng.random() < 0.9:
             # The scene is in view already, so the words may leave it out.
             text = caption(replace(spec, scene="plain") if spec.thing is not None and rng.random() < 0.4 else spec, rng)
-        return Sample(target, target, mask, text, first, self._poses(spec, text, first, count))
+        return Sample(target, target, mask, text, first, self._poses(name, row, text, first, count))
 
     def picture(self) -> Sample:
         """One latent frame from anywhere in a clip."""
@@ -172,24 +177,21 @@ class Tasks:
             return self._keep(0, 7, "mask")
         return self._restyle("real" if self.rng.random() < 0.55 else "world", 0, 7)
 
-    def embed(self, texts: list[str]) -> Tensor:
-        """prompt_embeds [B, 32, 192]."""
-        encoded = self.tokenizer.encode_batch(texts)
-        with torch.no_grad():
-            return self.encoder(torch.tensor([e.ids for e in encoded]), torch.tensor([e.attention_mask for e in encoded]))
-
     def batch(self, size: int, clips: bool) -> Batch:
         samples = [self.clip() if clips else self.picture() for _ in range(size)]
+        words = self.tokenizer.encode_batch([one.text for one in samples])
+        nowhere = np.zeros((samples[0].target.shape[1], MOMENTS, POSE), np.float32)
 
-        def stack(arrays: list[np.ndarray]) -> Tensor:
-            return torch.from_numpy(np.stack(arrays).astype(np.float32))
+        def stack(arrays: Iterable[np.ndarray]) -> Tensor:
+            return torch.from_numpy(np.stack(list(arrays)))
 
         return Batch(
-            stack([one.target for one in samples]),
-            stack([one.condition for one in samples]),
-            stack([one.mask for one in samples]),
-            self.embed([one.text for one in samples]),
+            stack(one.target for one in samples),
+            stack(one.condition for one in samples),
+            stack(one.mask for one in samples),
+            torch.tensor([one.ids for one in words]),
+            torch.tensor([one.attention_mask for one in words]),
             torch.tensor([one.first_frame for one in samples]),
-            stack([np.zeros((one.target.shape[1], MOMENTS, POSE)) if one.poses is None else one.poses for one in samples]),
-            torch.tensor([one.poses is not None for one in samples]).float(),
+            stack(nowhere if one.poses is None else one.poses for one in samples),
+            torch.tensor([float(one.poses is not None) for one in samples]),
         )

@@ -3,9 +3,10 @@
     python -m reel_tiny.denoiser.train --cache CACHE --bundle reel-tiny --planner PLANNER --out DIR
         --picture-minutes 28 --clip-minutes 27
 
-The tokenizer, the text encoder and the VAE are the bundle's; with --grow the denoiser begins at the bundle's weights.
+The tokenizer and the text encoder are the bundle's, and the VAE where --vae names no other; with --grow the denoiser begins at
+the bundle's weights. On a GPU (--device cuda --workers 1) --ahead processes draw samples before they are needed.
 
-Two workers with one thread each share the weights in memory: each makes gradients on its own samples, then each updates its
+On CPUs two workers with one thread each share the weights in memory: each makes gradients on its own samples, then each updates its
 half of the parameters with the mean of both. On a busy machine that waits less than threads that meet in every operation.
 
 First single latent frames, at a seventh of a clip's cost, teach what things, scenes and styles look like; then clips teach
@@ -28,13 +29,16 @@ import torch._inductor.config as inductor
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from ..text.encoder import TextEncoder
 from ..text.train import load_bundled_encoder
 from ..vae.muon import Muon
 from ..weights import grow_denoiser, load_vae
+from ..workers import feed
 from .network import Config, Denoiser
 from .tasks import Batch, Tasks
 
 SAVE_SECONDS = 120
+LOSSES_READ = 20
 # Weight of the error's change from one latent frame to the next. At 0 each frame is right on its own, and what should rest flickers.
 STEADY = 1.0
 # Weight of the squared error in where the thing is, in fractions of the frame.
@@ -43,36 +47,36 @@ Denoise = Callable[..., tuple[Tensor, Tensor]]
 
 
 @torch.no_grad()
-def channel_gains(bundle: Path, latents: np.ndarray) -> Tensor:
+def channel_gains(vae: Path, latents: np.ndarray, device: torch.device) -> Tensor:
     """How much each latent channel [16] shows: the decoder's root mean square answer to a small error in it, 1 on average.
 
     In reel-tiny the first channel alone (brightness) is 63 % of what an equal error in all of them would show.
     `latents` [N, 16, t, h, w] to measure around.
     """
-    vae, generator = load_vae(bundle), torch.Generator().manual_seed(0)
-    codes = torch.from_numpy(latents.astype(np.float32))
-    shown, squares = vae.decode(codes), []
+    decode, generator = load_vae(vae).to(device).decode, torch.Generator(device).manual_seed(0)
+    codes = torch.from_numpy(latents.astype(np.float32)).to(device)
+    shown, squares = decode(codes), []
     for channel in range(codes.shape[1]):
         changed = codes.clone()
-        changed[:, channel] += 0.1 * torch.randn(changed[:, channel].shape, generator=generator)
-        squares.append((vae.decode(changed) - shown).square().mean())
+        changed[:, channel] += 0.1 * torch.randn(changed[:, channel].shape, generator=generator, device=device)
+        squares.append((decode(changed) - shown).square().mean())
     gains = torch.stack(squares).sqrt()
     return gains / gains.mean()
 
 
-def flow_loss(denoise: Denoise, batch: Batch, gains: Tensor, generator: torch.Generator) -> Tensor:
+def flow_loss(denoise: Denoise, batch: Batch, text: Tensor, gains: Tensor, generator: torch.Generator) -> Tensor:
     """Mean squared error in the network's own unit-variance target, and of its steps in time; what is kept counts a tenth.
 
-    `gains` [16]: an error counts by what it shows in pixels, a step between frames by the square of it, as flicker is seen
+    `text` [B, 32, 192]: the batch's words. `gains` [16]: an error counts by what it shows in pixels, a step between frames by the square of it, as flicker is seen
     in flat areas first. Where the thing was found to be counts too.
     """
-    size = len(batch.target)
-    sigma = torch.sigmoid(torch.randn(size, generator=generator) * 1.1 + 0.3).clamp(0.002, 0.998)
-    noise = torch.randn(batch.target.shape, generator=generator)
+    size, device = len(batch.target), batch.target.device
+    sigma = torch.sigmoid(torch.randn(size, generator=generator, device=device) * 1.1 + 0.3).clamp(0.002, 0.998)
+    noise = torch.randn(batch.target.shape, generator=generator, device=device)
     wide = sigma[:, None, None, None, None]
     noisy = (1 - wide) * batch.target + wide * noise
-    with torch.autocast("cpu", torch.bfloat16):
-        prediction, poses = denoise(noisy, 1000 * sigma, batch.text, batch.condition, batch.mask, batch.first_frame)
+    with torch.autocast(device.type, torch.bfloat16):
+        prediction, poses = denoise(noisy, 1000 * sigma, text, batch.condition, batch.mask, batch.first_frame)
     # The prediction's error, divided by the scale 1/s with which the network's output enters it.
     error = (prediction - (noise - batch.target)) * (wide.square() + (1 - wide).square()).sqrt()
     weight = 1 - 0.9 * batch.mask[:, :1]
@@ -85,11 +89,11 @@ def flow_loss(denoise: Denoise, batch: Batch, gains: Tensor, generator: torch.Ge
     return loss + PLACED * misplaced.sum() / batch.posed.sum().clamp(min=1)
 
 
-def check_compiled(model: Denoiser, denoise: Denoise, batch: Batch, gains: Tensor) -> None:
+def check_compiled(model: Denoiser, denoise: Denoise, batch: Batch, text: Tensor, gains: Tensor) -> None:
     """Throws RuntimeError where the compiled network passes other gradients on than the network does: compilers have bugs."""
     found = []
     for run in (model.denoise, denoise):
-        flow_loss(run, batch, gains, torch.Generator().manual_seed(0)).backward()
+        flow_loss(run, batch, text, gains, torch.Generator(gains.device).manual_seed(0)).backward()
         found.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
         model.zero_grad()
     largest = max(wanted.norm() for wanted in found[0].values())
@@ -131,8 +135,8 @@ def rate_at(done: float, decay_from: float, floor: float) -> float:
 class Shared:
     """What the workers hold in common: weights, their moving average, gradients, and the progress so far."""
 
-    def __init__(self, workers: int, checkpoint: Path, model: Denoiser) -> None:
-        self.model = model.to(memory_format=torch.channels_last)
+    def __init__(self, workers: int, checkpoint: Path, model: Denoiser, device: torch.device) -> None:
+        self.model = model.to(device, memory_format=torch.channels_last)
         self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self.progress = torch.zeros(4, dtype=torch.float64)  # seconds, steps, pictures, clips
         if checkpoint.exists():
@@ -141,8 +145,10 @@ class Shared:
             for name, value in saved["ema"].items():
                 self.average[name].copy_(value)
             self.progress.copy_(torch.tensor(saved["progress"], dtype=torch.float64))
-        self.gradients = [{name: torch.zeros_like(p) for name, p in self.model.named_parameters() if p.requires_grad} for _ in range(workers)]
         self.barrier = multiprocessing.get_context("fork").Barrier(workers)
+        # One worker alone has nothing to exchange.
+        exchanged = workers if workers > 1 else 0
+        self.gradients = [{name: torch.zeros_like(p) for name, p in self.model.named_parameters() if p.requires_grad} for _ in range(exchanged)]
         self.model.share_memory()
         for tensor in (self.progress, *self.average.values(), *(g for one in self.gradients for g in one.values())):
             tensor.share_memory_()
@@ -158,7 +164,7 @@ class Updater:
 
     def __init__(self, shared: Shared, worker: int, options: argparse.Namespace) -> None:
         self.shared, self.worker, self.options = shared, worker, options
-        self.owned = share_out(shared.model, len(shared.gradients))[worker]
+        self.owned = share_out(shared.model, options.workers)[worker]
         parameters = dict(shared.model.named_parameters())
         hidden = [parameters[name] for name in self.owned if is_hidden_matrix(name, parameters[name]) and options.muon > 0]
         rest = [parameters[name] for name in self.owned if options.muon == 0 or not is_hidden_matrix(name, parameters[name])]
@@ -177,11 +183,9 @@ class Updater:
         torch.save((self.adam.state_dict(), muon), self.path.with_suffix(".partial"))
         self.path.with_suffix(".partial").replace(self.path)
 
-    @torch.no_grad()
-    def update(self, factor: float, step: int) -> None:
-        """Averages the workers' gradients of the owned parameters and takes a step."""
-        mine = self.shared.gradients[self.worker]
-        for name, gradient in mine.items():
+    def exchange(self) -> None:
+        """Averages the workers' gradients of the owned parameters."""
+        for name, gradient in self.shared.gradients[self.worker].items():
             p = self.parameters[name]
             if p.grad is None:
                 gradient.zero_()
@@ -191,60 +195,98 @@ class Updater:
         self.shared.barrier.wait()
         for name in self.owned:
             self.parameters[name].grad = torch.stack([one[name] for one in self.shared.gradients]).mean(0)
-        torch.nn.utils.clip_grad_norm_([self.parameters[name] for name in self.owned], 1.0)
+
+    @torch.no_grad()
+    def update(self, factor: float, step: int) -> None:
+        """Takes a step with the mean of the workers' gradients."""
+        if self.shared.gradients:
+            self.exchange()
+        owned = [self.parameters[name] for name in self.owned]
+        torch.nn.utils.clip_grad_norm_(owned, 1.0)
         rates = [(self.adam, self.options.adam)] + ([] if self.muon is None else [(self.muon, self.options.muon)])
         for optimizer, rate in rates:
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
             optimizer.step()
         decay = min(self.options.ema, (1 + step) / (10 + step))
-        torch._foreach_lerp_([self.shared.average[n] for n in self.owned], [self.parameters[n] for n in self.owned], 1 - decay)
-        for name in self.owned:
-            self.parameters[name].grad = None
+        torch._foreach_lerp_([self.shared.average[name] for name in self.owned], owned, 1 - decay)
+        for p in owned:
+            p.grad = None
         self.shared.barrier.wait()
+
+
+class Feeds:
+    """Pictures and clips to learn from, on the device, with their words read."""
+
+    def __init__(self, options: argparse.Namespace, seed: int) -> None:
+        tokenizer = Tokenizer.from_file(str(options.bundle / "tokenizer/tokenizer.json"))
+        self.device = torch.device(options.device)
+        self.encoder: TextEncoder = load_bundled_encoder(options.bundle).to(self.device)
+
+        def start(size: int, clips: bool) -> Callable[[int], Callable[[], Batch]]:
+            def with_seed(seed: int) -> Callable[[], Batch]:
+                tasks = Tasks(options.cache, tokenizer, seed)
+                return lambda: tasks.batch(size, clips)
+
+            return with_seed
+
+        # Pictures are a fifth of the steps and quicker drawn.
+        self.pictures = feed(start(options.picture_batch, False), seed, math.ceil(options.ahead / 4))
+        self.clips = feed(start(options.clip_batch, True), seed + 100, options.ahead)
+
+    @torch.no_grad()
+    def next(self, moving: bool) -> tuple[Batch, Tensor]:
+        """A batch and its words [B, 32, 192]."""
+        batch = next(self.clips if moving else self.pictures).on(self.device)
+        return batch, self.encoder(batch.tokens, batch.attention)
 
 
 def work(worker: int, shared: Shared, gains: Tensor, options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
-    out, workers = options.out, len(shared.gradients)
+    out, workers = options.out, options.workers
     seed = options.seed + 1000 * worker + 7 * int(shared.progress[1])
-    tokenizer = Tokenizer.from_file(str(options.bundle / "tokenizer/tokenizer.json"))
-    tasks = Tasks(options.cache, tokenizer, load_bundled_encoder(options.bundle), seed)
-    generator = torch.Generator().manual_seed(seed)
+    feeds = Feeds(options, seed)
+    generator = torch.Generator(feeds.device).manual_seed(seed)
     updater = Updater(shared, worker, options)
     # Fused further, PyTorch 2.13 writes C++ for single frames that declares a name twice.
     inductor.cpp.max_horizontal_fusion_size = 1
     denoise = torch.compile(shared.model.denoise, dynamic=False) if options.compile else shared.model.denoise
     unchecked = {False, True} if options.compile else set()
     picture_seconds, total = 60 * options.picture_minutes, 60 * (options.picture_minutes + options.clip_minutes)
-    losses: list[float] = []
+    losses: list[Tensor] = []
     logged = saved = begun = time.time()
+    seen_before = 0.0
     while True:
         seconds, step, pictures, clips = shared.progress.tolist()
         shared.barrier.wait()
         if seconds >= total or step >= options.steps:
             break
         moving = seconds >= picture_seconds and step % 5 != 0
-        batch = tasks.batch(options.clip_batch if moving else options.picture_batch, moving)
+        batch, text = feeds.next(moving)
         if moving in unchecked:
-            check_compiled(shared.model, denoise, batch, gains)
+            check_compiled(shared.model, denoise, batch, text, gains)
             unchecked.remove(moving)
-        loss = flow_loss(denoise, batch, gains, generator)
+        loss = flow_loss(denoise, batch, text, gains, generator)
         loss.backward()
-        if not math.isfinite(loss.item()):
-            raise RuntimeError(f"Expected a finite loss, got {loss.item()}. Resume from the last checkpoint with lower rates.")
         updater.update(rate_at(seconds / total, options.decay_from, 0.02) * min(1.0, (step + 1) / 100), int(step))
-        now = time.time()
         if moving or seconds < picture_seconds:
-            losses.append(loss.item())
+            losses.append(loss.detach())
+        # Reading a loss waits for the device, so it is not done at each step.
+        due_log = len(losses) >= LOSSES_READ
+        mean = torch.stack(losses).mean().item() if due_log else 0.0
+        if not math.isfinite(mean):
+            raise RuntimeError(f"Expected a finite loss, got {mean}. Resume from the last checkpoint with lower rates.")
+        if due_log:
+            losses = []
+        now = time.time()
         size = len(batch.target) * workers
         due = torch.tensor(float(now - saved > SAVE_SECONDS))
         if worker == 0:
             shared.progress.copy_(torch.tensor([seconds + now - begun, step + 1, pictures + size * (not moving), clips + size * moving]))
-            if now - logged > 15 and losses:
-                mean = sum(losses) / len(losses)
-                print(f"{seconds:.0f} s step {step:.0f} pictures {pictures:.0f} clips {clips:.0f} loss {mean:.4f} {size / (now - begun):.0f}/s", flush=True)
-                logged, losses = now, []
+            if due_log:
+                seen = pictures + clips
+                print(f"{seconds:.0f} s step {step:.0f} pictures {pictures:.0f} clips {clips:.0f} loss {mean:.4f} {(seen - seen_before) / (now - logged):.0f}/s", flush=True)
+                logged, seen_before = now, seen
             if due:
                 shared.save(out / "checkpoint.pt")
         begun = now
@@ -261,6 +303,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("cache", "bundle", "planner", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--vae", type=Path, help="a checkpoint")
     parser.add_argument("--grow", action="store_true", help="begin at the bundle's denoiser")
     parser.add_argument("--picture-minutes", type=float, default=28)
     parser.add_argument("--clip-minutes", type=float, default=27)
@@ -272,6 +315,8 @@ def main() -> None:
     parser.add_argument("--decay-from", type=float, default=0.6, help="share of the time after which the rate falls")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--ahead", type=int, default=0, help="processes that draw samples before they are needed")
     parser.add_argument("--steps", type=int, default=10**9, help="stop after so many")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -280,9 +325,10 @@ def main() -> None:
     os.makedirs(options.out, exist_ok=True)
     model = grow_denoiser(options.bundle) if options.grow else Denoiser(Config())
     model.planner.load_state_dict(torch.load(options.planner, map_location="cpu", weights_only=True))
-    shared = Shared(options.workers, options.out / "checkpoint.pt", model)
+    device = torch.device(options.device)
+    shared = Shared(options.workers, options.out / "checkpoint.pt", model, device)
     latents = np.load(options.cache / "world/latents.npy", mmap_mode="r")
-    gains = channel_gains(options.bundle, latents[:: max(1, len(latents) // 4)])
+    gains = channel_gains(options.vae or options.bundle, latents[:: max(1, len(latents) // 4)], device)
     print("channel gains: " + " ".join(f"{gain:.2f}" for gain in gains), flush=True)
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=work, args=(worker, shared, gains, options)) for worker in range(1, options.workers)]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..denoiser.cache import ASSETS
+from ..world.things import ASSETS
 from ..weights import load_vae
 from ..world.render import render
 from ..world.sampling import sample_spec
@@ -42,8 +42,8 @@ DEFAULTS = {
     "height": 128,
     "numFrames": 25,
     "frameRate": 12,
-    "steps": 16,
-    "guidanceScale": 2,
+    "steps": 8,
+    "guidanceScale": 1,
     "negativePrompt": "",
     "strength": 1,
 }
@@ -89,7 +89,7 @@ def main() -> None:
     manifest = {
         "formatVersion": 1,
         "name": "reel-tiny",
-        "summary": f"{len(THING_NAMES)} named things on {len(SCENE_NAMES) - 1} scenes in {len(STYLE_NAMES) - 1} styles, moving; restyles real clips. Trained on two CPU cores.",
+        "summary": f"{len(THING_NAMES)} named things on {len(SCENE_NAMES) - 1} scenes in {len(STYLE_NAMES) - 1} styles, moving; restyles real clips.",
         "license": "MIT",
         "source": "models/reel_tiny, trained from scratch; data and licences in MODEL_CARD.md",
         "tasks": ["text", "first-frame", "last-frame", "inpaint", "restyle"],

@@ -16,8 +16,12 @@ import torch
 from export.graph import Graph, compare, write_graph
 from torch import Tensor
 
-from . import load_vae
+from ..weights import load_vae
 from .model import LATENT_CHANNELS, SPATIAL, STATE_FRAMES, TEMPORAL, Half
+
+
+# What onnxruntime may differ from PyTorch by, as a share of PyTorch's largest value: random latents decode to far beyond [-1, 1].
+LARGEST = 2e-5
 
 
 def example(half: Half, is_encoder: bool, frames: int, height: int, width: int, batch: int = 1) -> tuple[Tensor, ...]:
@@ -54,16 +58,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the bundle's folder")
     a = parser.parse_args()
     torch.set_num_threads(1)
-    vae = load_vae(a.checkpoint)
+    vae = load_vae(a.checkpoint).requires_grad_(False)
     halves = [("encoder", vae.encoder, True), ("decoder", vae.decoder, False)]
     for name, half, is_encoder in halves:
         path = a.out / f"vae_{name}" / "model.onnx"
         graph = half_graph(half, is_encoder)
         write_graph(graph, path)
-        worst = compare(graph, path).absolute
-        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, at most {worst:.1e} from PyTorch", flush=True)
-        if worst > 1e-4:
-            raise RuntimeError(f"Expected the {name} in onnxruntime to be within 1e-4 of PyTorch, got {worst:.1e}.")
+        worst = compare(graph, path).relative
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, within {worst:.1e} of PyTorch's largest value", flush=True)
+        if worst > LARGEST:
+            raise RuntimeError(f"Expected the {name} in onnxruntime to be within {LARGEST} of PyTorch's largest value, got {worst:.1e}.")
     states = {name: describe_states(half) for name, half, _ in halves}
     (a.out / "vae_state.json").write_text(json.dumps(states, indent=2) + "\n")
 

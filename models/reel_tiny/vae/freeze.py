@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from . import load_vae
+from ..weights import load_vae
 from .train import Batches, latent_statistics
 
 
@@ -20,11 +20,12 @@ def main() -> None:
     parser.add_argument("--pools", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=800, help="crops to take the statistics from")
+    parser.add_argument("--device", default="cpu")
     a = parser.parse_args()
-    vae = load_vae(a.checkpoint)
+    vae = load_vae(a.checkpoint).requires_grad_(False).to(a.device)
     mean, std = latent_statistics(vae, Batches(a.pools, 2026), a.count)
     vae.set_latent_statistics(mean, std)
-    torch.save({"config": vae.config.to_dict(), "ema": vae.state_dict()}, a.out)
+    torch.save({"config": vae.config.to_dict(), "ema": vae.cpu().state_dict()}, a.out)
     print(f"latents before normalisation: means {mean.min():.3f}..{mean.max():.3f}, deviations {std.min():.3f}..{std.max():.3f}")
 
 

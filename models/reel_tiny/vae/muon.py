@@ -16,12 +16,13 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 STEPS = 5
 
 
-def orthogonalise(update: Tensor) -> Tensor:
-    """The matrix with the update's singular vectors and singular values near 1."""
-    wide = update if update.shape[0] <= update.shape[1] else update.T
-    wide = wide / (wide.norm() + 1e-7)
-    gram = wide @ wide.T  # in float32: rounding that made an eigenvalue negative would be blown up
-    identity = torch.eye(len(gram))
+def orthogonalise(updates: Tensor) -> Tensor:
+    """Matrices [..., m, n] with the singular vectors of the updates and singular values near 1."""
+    rows, columns = updates.shape[-2:]
+    wide = updates if rows <= columns else updates.mT
+    wide = wide / (torch.linalg.matrix_norm(wide, keepdim=True) + 1e-7)
+    gram = wide @ wide.mT  # in float32: rounding that made an eigenvalue negative would be blown up
+    identity = torch.eye(gram.shape[-1], device=gram.device)
     product = identity
     a, b, c = QUINTIC
     for step in range(STEPS):
@@ -30,7 +31,7 @@ def orthogonalise(update: Tensor) -> Tensor:
         if step + 1 < STEPS:
             gram = polynomial @ gram @ polynomial
     result = (product.bfloat16() @ wide.bfloat16()).float()
-    return result if update.shape[0] <= update.shape[1] else result.T
+    return result if rows <= columns else result.mT
 
 
 class Muon(torch.optim.Optimizer):
@@ -42,19 +43,25 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, worker: int = 0, workers: int = 1, exchange: Callable[[Tensor], None] | None = None) -> None:
         parameters = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
-        flat = torch.zeros(sum(p.numel() for _, p in parameters))
-        updates = flat.split([p.numel() for _, p in parameters])
-        for i, (group, p) in enumerate(parameters):
+        flat = torch.zeros(sum(p.numel() for _, p in parameters), device=parameters[0][1].device)
+        places = flat.split([p.numel() for _, p in parameters])
+        # Of one shape, many are done in one go, which on a GPU saves thousands of small kernels.
+        alike: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
+        for index, (group, p) in enumerate(parameters):
             state = self.state[p]
             if not state:
                 state["velocity"] = torch.zeros_like(p)
             velocity = state["velocity"].lerp_(p.grad, 1 - group["momentum"])
-            if i % workers == worker:
-                update = orthogonalise(p.grad.lerp(velocity, group["momentum"]).flatten(1))
-                # A root-mean-square step like Adam's, whatever the shape (Liu et al., arXiv 2502.16982).
-                updates[i].copy_((update * (0.2 * max(update.shape) ** 0.5)).flatten())
+            if index % workers == worker:
+                update = p.grad.lerp(velocity, group["momentum"]).flatten(1)
+                alike.setdefault(tuple(update.shape), []).append((update, places[index]))
+        for shape, pairs in alike.items():
+            # A root-mean-square step like Adam's, whatever the shape (Liu et al., arXiv 2502.16982).
+            updates = orthogonalise(torch.stack([update for update, _ in pairs])) * (0.2 * max(shape) ** 0.5)
+            for update, (_, place) in zip(updates, pairs, strict=True):
+                place.copy_(update.flatten())
         if exchange is not None:
             exchange(flat)
-        for (group, p), update in zip(parameters, updates, strict=True):
+        for (group, p), update in zip(parameters, places, strict=True):
             p.mul_(1 - group["lr"] * group["weight_decay"])
             p.add_(update.view_as(p), alpha=-group["lr"])

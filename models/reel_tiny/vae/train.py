@@ -1,22 +1,26 @@
 """Trains the VAE on pools of rendered clips; resumes from its checkpoint.
 
-One single-threaded worker a core, gradients averaged once a step: on a machine whose cores are shared with other work
+On CPUs one single-threaded worker a core, gradients averaged once a step: on a machine whose cores are shared with other work
 that is twice as fast as two threads that wait for each other in every convolution.
 
     python -m reel_tiny.vae.train --pools 'pools/a*.npy' --late-pools 'pools/b*.npy' --out DIR --minutes 55
     python -m reel_tiny.vae.train --from reel-tiny --late 0 --decibels 0.06 0.12 ...
 
-With --from, a run begins at the weights of a bundle and not at principal components.
+With --from, a run begins at the weights of a bundle or a checkpoint and not at principal components. On a GPU (--device cuda)
+there is one worker, and --ahead processes cut out crops for it.
 """
 
 from __future__ import annotations
 
 import argparse
 import glob
+import itertools
 import math
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,14 +29,27 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from ..weights import load_vae
+from ..workers import feed
 from .measure import held_out_excerpts, round_trip_psnr
 from .model import CausalVae
 from .muon import Muon
 from .pca import start_from_pca
 
 
+class Crops(NamedTuple):
+    """uint8 clips [B,T,S,S,3], and what their values in [-1,1] are multiplied by and then raised by [B,2]."""
+
+    clips: Tensor
+    shades: Tensor
+
+    def pixels(self, device: torch.device) -> Tensor:
+        """[B,3,T,S,S] in [-1,1]"""
+        gain, lift = self.shades.to(device, non_blocking=True)[:, :, None, None, None, None].unbind(1)
+        return ((self.clips.to(device, non_blocking=True).permute(0, 4, 1, 2, 3).float() / 127.5 - 1) * gain + lift).clamp(-1, 1)
+
+
 class Batches:
-    """Random crops of pooled clips [B,3,T,S,S] in [-1,1], mirrored, reversed, recoloured; some start a stream."""
+    """Random crops of pooled clips, mirrored, reversed, recoloured; some start a stream."""
 
     def __init__(self, pattern: str, seed: int):
         self.pools = [np.load(p, mmap_mode="r") for p in sorted(glob.glob(pattern))]
@@ -40,10 +57,14 @@ class Batches:
             raise ValueError(f"Expected pools at {pattern}, got none. Run reel_tiny.data.pool first.")
         self.rng = np.random.default_rng(seed)
 
-    def draw(self, count: int, frames: int, size: int) -> Tensor:
-        return torch.stack([self.one(frames, size) for _ in range(count)])
+    def draw(self, count: int, frames: int, size: int) -> Crops:
+        rng, shades = self.rng, torch.tensor([[1.0, 0.0]] * count)
+        for row in range(count):
+            if rng.random() < 0.3:
+                shades[row] = torch.tensor([rng.uniform(0.5, 1.2), rng.uniform(-0.25, 0.25)])
+        return Crops(torch.from_numpy(np.stack([self.one(frames, size) for _ in range(count)])), shades)
 
-    def one(self, frames: int, size: int) -> Tensor:
+    def one(self, frames: int, size: int) -> np.ndarray:
         rng = self.rng
         pool = self.pools[rng.integers(len(self.pools))]
         _, long, wide, _, _ = pool.shape
@@ -57,10 +78,17 @@ class Batches:
             clip = np.concatenate([clip[:1].repeat(3, 0), clip[: frames - 3]])
         if rng.random() < 0.25:
             clip = clip[..., rng.permutation(3)]
-        pixels = torch.from_numpy(np.ascontiguousarray(clip)).permute(3, 0, 1, 2).float() / 127.5 - 1
-        if rng.random() < 0.3:
-            pixels = (pixels * float(rng.uniform(0.5, 1.2)) + float(rng.uniform(-0.25, 0.25))).clamp(-1, 1)
-        return pixels
+        return clip
+
+
+def crops(pattern: str, seed: int, ahead: int, shapes: tuple[tuple[int, int, int], ...]) -> Iterator[Crops]:
+    """Crops without end, of each shape (count, frames, size) in turn."""
+
+    def start(seed: int) -> Callable[[], Crops]:
+        batches, turns = Batches(pattern, seed), itertools.cycle(shapes)
+        return lambda: batches.draw(*next(turns))
+
+    return feed(start, seed, ahead)
 
 
 def reconstruction_loss(y: Tensor, x: Tensor, decibel_weight: float) -> tuple[Tensor, Tensor]:
@@ -89,10 +117,10 @@ def split_parameters(vae: CausalVae) -> tuple[list, list]:
 def forward(vae: CausalVae, x: Tensor, grain: float) -> tuple[Tensor, Tensor, Tensor]:
     """Pixels, latent mean and log-variance, with posterior noise and up to `grain` more."""
     batch, height, width = x.shape[0], *x.shape[3:]
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
         mean, log_variance, _ = vae.encoder.posterior(x, vae.encoder.empty_states(batch, height, width, x))
         mean, log_variance = mean.float(), log_variance.float().clamp(-12, 2)
-        extra = torch.rand(batch).mul(grain).repeat(mean.shape[0] // batch)[:, None, None, None]
+        extra = torch.rand(batch, device=x.device).mul(grain).repeat(mean.shape[0] // batch)[:, None, None, None]
         sigma = torch.sqrt(log_variance.exp() + extra.pow(2))
         z = mean + torch.randn_like(mean) * sigma
         pixels, _ = vae.decoder.paint_frames(z, batch, vae.decoder.empty_states(batch, height, width, x))
@@ -101,24 +129,25 @@ def forward(vae: CausalVae, x: Tensor, grain: float) -> tuple[Tensor, Tensor, Te
 
 @torch.no_grad()
 def latent_statistics(vae: CausalVae, batches: Batches, count: int = 96) -> tuple[Tensor, Tensor]:
-    latents = []
+    latents, device = [], vae.encoder.latent_mean.device
     for _ in range(count // 8):
-        x = batches.draw(8, 12, 64)
+        x = batches.draw(8, 12, 64).pixels(device)
         latents.append(vae.encoder.posterior(x, vae.encoder.empty_states(8, 64, 64, x))[0])
     z = torch.cat(latents)
     return z.mean((0, 2, 3)), z.std((0, 2, 3))
 
 
-def averaged(gradients: list[Tensor], values: list[float], workers: int) -> list[float]:
-    """Averages the gradients over workers, in place, and returns the averages of the values."""
-    flat = torch.cat([g.flatten() for g in gradients] + [torch.tensor(values)])
-    if workers > 1:
-        dist.all_reduce(flat)
-        flat /= workers
-    *parts, tail = flat.split([g.numel() for g in gradients] + [len(values)])
+def average(gradients: list[Tensor], values: Tensor, workers: int) -> Tensor:
+    """Averages the gradients over the workers, in place, and returns the averages of the values."""
+    if workers == 1:
+        return values
+    flat = torch.cat([g.flatten() for g in gradients] + [values])
+    dist.all_reduce(flat)
+    flat /= workers
+    *parts, averages = flat.split([g.numel() for g in gradients] + [len(values)])
     for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.view_as(gradient))
-    return tail.tolist()
+    return averages
 
 
 def sum_over_workers(flat: Tensor) -> None:
@@ -155,13 +184,12 @@ class Run:
             self.muon.step(worker, workers, sum_over_workers if workers > 1 else None)
         self.vae.zero_grad()
         self.step += 1
-        keep = min(0.997, (1 + self.step) / (10 + self.step))
-        for k, p in self.vae.state_dict().items():
-            self.average[k].lerp_(p, 1 - keep)
+        keep, state = min(0.997, (1 + self.step) / (10 + self.step)), self.vae.state_dict()
+        torch._foreach_lerp_(list(self.average.values()), [state[k] for k in self.average], 1 - keep)
 
     def shadow(self, statistics_from: Batches) -> CausalVae:
         """The averaged VAE, its latents normalised over sample clips."""
-        shadow = CausalVae(self.vae.config)
+        shadow = CausalVae(self.vae.config).to(next(self.vae.parameters()).device)
         shadow.load_state_dict(self.average)
         shadow.eval().requires_grad_(False)
         shadow.set_latent_statistics(*latent_statistics(shadow, statistics_from))
@@ -175,9 +203,10 @@ class Run:
         path.with_suffix(".partial").rename(path)
 
     def load(self, path: Path) -> None:
-        saved = torch.load(path, weights_only=True)
+        saved = torch.load(path, map_location="cpu", weights_only=True)
         self.vae.load_state_dict(saved["model"])
-        self.average = saved["ema"]
+        for name, value in saved["ema"].items():
+            self.average[name].copy_(value)
         self.step, self.seen, self.spent = saved["step"], saved["seen"], saved["spent"]
         self.adam.load_state_dict(saved["adam"])
         if self.muon:
@@ -189,56 +218,55 @@ def train(worker: int, a: argparse.Namespace) -> None:
     torch.manual_seed(a.seed * 1000 + worker)
     if a.workers > 1:
         dist.init_process_group("gloo", rank=worker, world_size=a.workers)
-    checkpoint = a.out / "checkpoint.pt"
-    early = Batches(a.pools, a.seed * 1000 + worker + int(time.time()))
-    late = Batches(a.late_pools, a.seed * 1000 + 500 + worker + int(time.time())) if a.late_pools else None
+    checkpoint, device = a.out / "checkpoint.pt", torch.device(a.device)
+    seed = a.seed * 1000 + 100 * worker + int(time.time())
+    small = crops(a.pools, seed, a.ahead, ((a.batch, 12, 64),))
+    large = crops(a.late_pools, seed + 50, a.ahead, ((a.batch // 3, 20, 96), (a.batch // 2, 12, 96))) if a.late_pools else None
     held = held_out_excerpts(a.held) if worker == 0 else []
-    vae = CausalVae() if a.bundle is None else load_vae(a.bundle).train()
+    vae = CausalVae() if a.start is None else load_vae(a.start).train()
     vae.encoder.requires_grad_(not a.decoder_only)
-    run = Run(vae.to(memory_format=torch.channels_last), a.lr, a.muon)
+    run = Run(vae.to(device, memory_format=torch.channels_last), a.lr, a.muon)
     if a.compile:
-        vae.encoder.posterior = torch.compile(vae.encoder.posterior, dynamic=False)
-        vae.decoder.paint_frames = torch.compile(vae.decoder.paint_frames, dynamic=False)
+        for half in (vae.encoder, vae.decoder):
+            for block in (*half.coarse, *half.fine):
+                block.compile(dynamic=False)
     if checkpoint.exists():
         run.load(checkpoint)
-    elif a.bundle is None:
-        kept = start_from_pca(run.vae, Batches(a.pools, a.seed).draw(256, 12, 64))
+    elif a.start is None:
+        kept = start_from_pca(run.vae, Batches(a.pools, a.seed).draw(256, 12, 64).pixels(device))
         run.follow()
         print(f"worker {worker}: principal components keep {kept:.4f} of the variance", flush=True)
-    began, next_save, sums = time.time() - run.spent, run.spent + a.every, np.zeros(3)
+    began, next_save, sums = time.time() - run.spent, run.spent + a.every, torch.zeros(3, device=device)
 
     def report() -> None:
         shadow = run.shadow(Batches(a.pools, 12345))
         run.save(checkpoint, shadow)
-        scores = [round_trip_psnr(shadow, x) for x in held]
+        scores = [round_trip_psnr(shadow, x.to(device)) for x in held]
         text = " ".join(f"{s:.2f}" for s in scores)
         print(f"{run.spent:.0f}s step {run.step} crops {run.seen} held [{text}] mean {np.mean(scores or [0]):.2f}", flush=True)
 
     while run.spent < a.minutes * 60:
         done = run.spent / (a.minutes * 60)
         run.set_rate(min(1.0, (run.step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))))
-        if late and done > a.late and run.step % 2 == 0:
-            count, frames = (a.batch // 3, 20) if run.step % 4 == 0 else (a.batch // 2, 12)
-            x = late.draw(count, frames, 96)
-        else:
-            x = early.draw(a.batch, 12, 64)
+        x = next(large if large is not None and done > a.late and run.step % 2 == 0 else small).pixels(device)
         y, mean, log_variance = forward(run.vae, x, a.grain[0] + (a.grain[1] - a.grain[0]) * min(1.0, done / 0.8))
         loss, decibels = reconstruction_loss(y, x, a.decibels[0] + (a.decibels[1] - a.decibels[0]) * done)
         kl = (mean.pow(2) + log_variance.exp() - 1 - log_variance).mul(0.5).mean()
         (loss + 1e-4 * kl).backward()
-        gradients = [p.grad for p in run.trained]
-        values = [time.time() - began, loss.item(), decibels.item(), kl.item()]
-        run.spent, *means = averaged(gradients, values, a.workers)
-        if not math.isfinite(means[0]) or (run.step > 100 and means[0] > 5):
-            raise RuntimeError(f"Expected a loss below 5, got {means[0]:.3g}. Go back to an earlier checkpoint.")
+        told = torch.stack([torch.tensor(time.time() - began, device=device), loss.detach(), decibels, kl.detach()])
+        told = average([p.grad for p in run.trained], told, a.workers)
+        # Workers must stop at the same step. Of one alone the clock will do, which needs no waiting for the device.
+        run.spent = told[0].item() if a.workers > 1 else time.time() - began
         run.update(worker, a.workers)
         run.seen += len(x) * a.workers
-        sums += means
+        sums += told[1:]
         if run.step % 50 == 0:
-            loss_, db, kl_ = sums / 50
+            loss_, db, kl_ = (sums / 50).tolist()
+            if not math.isfinite(loss_) or (run.step > 100 and loss_ > 5):
+                raise RuntimeError(f"Expected a loss below 5, got {loss_:.3g}. Go back to an earlier checkpoint.")
             if worker == 0:
-                print(f"{run.spent:.0f}s step {run.step} loss {loss_:.4f} train {db:.2f} dB kl {kl_:.2f}", flush=True)
-            sums[:] = 0
+                print(f"{run.spent:.0f}s step {run.step} crops {run.seen} loss {loss_:.4f} train {db:.2f} dB kl {kl_:.2f}", flush=True)
+            sums.zero_()
         if run.spent > next_save:
             if worker == 0:
                 report()
@@ -255,15 +283,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=6, help="crops a worker and step")
+    parser.add_argument("--batch", type=int, default=6, help="crops a worker and step; of larger ones a half or a third")
     parser.add_argument("--lr", type=float, default=1e-3, help="of AdamW")
     parser.add_argument("--muon", type=float, default=2e-3, help="learning rate of Muon; 0 leaves all to AdamW")
     parser.add_argument("--grain", type=float, nargs=2, default=(0.0, 0.06), help="extra latent noise, start and end")
     parser.add_argument("--decibels", type=float, nargs=2, default=(0.02, 0.06), help="weight of the error's logarithm, start and end")
-    parser.add_argument("--from", dest="bundle", type=Path, help="a bundle whose weights to begin at")
+    parser.add_argument("--from", dest="start", type=Path, help="a bundle or a checkpoint whose weights to begin at")
     parser.add_argument("--decoder-only", action="store_true", help="leave the encoder, and so the latents, as they are")
     parser.add_argument("--held", type=Path, nargs="*", default=[], help="clips to measure on")
-    parser.add_argument("--compile", action="store_true", help="by way of C++, which takes minutes at first")
+    parser.add_argument("--compile", action="store_true", help="the blocks, which takes a while at first")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--ahead", type=int, default=0, help="processes a feed that draw crops before they are needed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=float, default=120, help="seconds between checkpoints")
     a = parser.parse_args()
@@ -271,7 +301,10 @@ def main() -> None:
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", "29511")
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    mp.spawn(train, (a,), nprocs=a.workers)
+    if a.workers == 1:
+        train(0, a)
+    else:
+        mp.spawn(train, (a,), nprocs=a.workers)
 
 
 if __name__ == "__main__":
