@@ -1,4 +1,4 @@
-"""Exports both halves of the VAE as ONNX graphs with explicit causal state.
+"""Exports both halves of the VAE as ONNX graphs with explicit causal state; matrices are stored as float16.
 
     python -m reel_tiny.vae.export --checkpoint DIR/checkpoint.pt --out reel-tiny
 
@@ -13,12 +13,12 @@ import json
 from pathlib import Path
 
 import torch
-from export.graph import Graph, compare, write_graph
+from export.graph import Graph, compare
 from torch import Tensor
 
+from ..export.graph import round_to_half, write_half_graph
 from ..weights import load_vae
 from .model import LATENT_CHANNELS, SPATIAL, STATE_FRAMES, TEMPORAL, Half
-
 
 # What onnxruntime may differ from PyTorch by, as a share of PyTorch's largest value: random latents decode to far beyond [-1, 1].
 LARGEST = 2e-5
@@ -62,8 +62,8 @@ def main() -> None:
     halves = [("encoder", vae.encoder, True), ("decoder", vae.decoder, False)]
     for name, half, is_encoder in halves:
         path = a.out / f"vae_{name}" / "model.onnx"
-        graph = half_graph(half, is_encoder)
-        write_graph(graph, path)
+        graph = half_graph(round_to_half(half), is_encoder)
+        write_half_graph(graph, path)
         worst = compare(graph, path).relative
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, within {worst:.1e} of PyTorch's largest value", flush=True)
         if worst > LARGEST:
