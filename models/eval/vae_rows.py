@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from export.layout import read_weights
 from reel_tiny.data.render import ClipRenderer
 from reel_tiny.data.sources import read_video
-from reel_tiny.vae import CausalVae
 from reel_tiny.vae.stream import VaeStream
+from reel_tiny.weights import load_vae
 
 from .clips import crop, psnr, square, ssim
 from .reelspace import Reelspace
@@ -83,7 +82,7 @@ class VaeRows:
     def speed(self) -> Iterator[Number]:
         clip = np.random.default_rng(0).integers(0, 256, (SPEED_FRAMES - 3, 256, 256, 3), np.uint8)
         stream = VaeStream(self.bundle, THREADS)
-        vae = torch_vae(self.bundle)
+        vae = load_vae(self.bundle)
         pixels = torch.from_numpy(clip).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
 
         def by_torch() -> None:
@@ -112,15 +111,6 @@ class VaeRows:
             grainy = code + np.float32(GRAIN) * rng.standard_normal(code.shape).astype(np.float32)
             lost.append((psnr(self.stream.decode(code), clip) - psnr(self.stream.decode(grainy), clip)).mean())
         yield Number("dB lost by 5 % noise, mean of the recordings", float(np.mean(lost)), 1, 1, less_is_better=True)
-
-
-def torch_vae(bundle: Path) -> CausalVae:
-    """The VAE in PyTorch, with the weights of the graphs (what the latents are divided by is left at 1)."""
-    vae = CausalVae()
-    for name, half in (("encoder", vae.encoder), ("decoder", vae.decoder)):
-        stored = read_weights(bundle / f"vae_{name}/model.onnx")
-        half.load_state_dict({name: torch.from_numpy(stored[name].copy()) for name, _ in half.named_parameters()}, strict=False)
-    return vae.eval()
 
 
 def best_seconds(*actions: Callable[[], None]) -> list[float]:

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from eval.clips import motion_steps, psnr, read_folder, ssim, write_clip, write_picture
 from eval.edits import RESTYLES, edge_correlation, flicker

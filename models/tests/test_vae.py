@@ -12,7 +12,7 @@ from reel_tiny.vae import CausalVae, VaeConfig
 from reel_tiny.vae.export import describe_states, example, half_graph
 from reel_tiny.vae.model import fold_time, squeeze_tails, stretch_tails, unfold_time
 from reel_tiny.vae.muon import Muon, orthogonalise
-from reel_tiny.vae.train import crops
+from reel_tiny.vae.train import crops, reconstruction_loss
 from reel_tiny.vae.pca import start_from_pca
 from reel_tiny.vae.stream import HalfStream, VaeStream
 
@@ -129,6 +129,19 @@ def test_muon_steps_alike_whoever_does_which_part():
         assert torch.allclose(move, other, atol=1e-5)
         # A step's root mean square is like Adam's: about a fifth of the rate.
         assert 0.01 < move.square().mean().sqrt() < 0.03, shape
+
+
+def test_flicker_of_still_clips_counts_by_its_logarithm():
+    x = torch.zeros(1, 3, 8, 16, 16)
+    resting, flickering = torch.full_like(x, 0.02), 0.02 * (-1.0) ** torch.arange(8).view(1, 1, 8, 1, 1).expand_as(x)
+
+    def loss(y: torch.Tensor, steady: float) -> float:
+        return reconstruction_loss(y, x, 0.1, steady)[0].item()
+
+    assert loss(resting, 0.0) < loss(flickering, 0.0) < loss(resting, 0.0) + 0.02
+    # Steps of 0.04 against none, above the floor.
+    more = (loss(flickering, 0.3) - loss(flickering, 0.0)) - (loss(resting, 0.3) - loss(resting, 0.0))
+    assert more == pytest.approx(0.3 * np.log((0.04 + 2e-3) / 2e-3), rel=1e-3)
 
 
 def test_crops_are_cut_from_pools_and_shaded_on_the_device(tmp_path: Path):

@@ -41,6 +41,8 @@ export async function prepareSampling(
   const isZero = options.negativePrompt === undefined && graphs.textEncoder.unaskedNegative === 'zeros';
   const scale2 = secondScale(model.manifest, options);
   const trueScale = trueGuidance(model.manifest, options);
+  // A model that is told the scale needs no second pass.
+  const scale = isTold ? (trueScale ?? 1) : guidanceScale;
   const seed = options.seed ?? randomInt(2 ** 32);
   const strength = options.strength ?? 1;
   const scheduler =
@@ -64,8 +66,7 @@ export async function prepareSampling(
       steps,
       strength,
       guidance: {
-        // A model that is told the scale needs no second pass.
-        scale: isTold ? (trueScale ?? 1) : guidanceScale,
+        scale,
         scale2,
         rescale: options.guidanceRescale,
         start: options.guidanceStart,
@@ -101,8 +102,10 @@ export async function prepareSampling(
         ({ prompt, cut }) =>
           `The prompt "${prompt.slice(0, 40)}…" is longer than the model reads; it left out "${cut.slice(0, 80)}".`,
       ),
-      ...(isTold && options.negativePrompt !== undefined && (trueScale ?? 1) <= 1
-        ? ['This model makes no use of a negative prompt without a true guidance scale above 1.']
+      ...(options.negativePrompt && Math.max(scale, scale2 ?? 0) <= 1
+        ? [
+            `A negative prompt counts only with a ${isTold ? 'true ' : ''}guidance scale above 1, and this run has ${scale}.`,
+          ]
         : []),
     ],
   };

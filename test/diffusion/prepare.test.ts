@@ -25,7 +25,10 @@ test('a model that is told its guidance runs a second pass only with a true guid
     const asked = { ...options, negativePrompt: 'blurry' };
     const without = await prepareSampling(model, asked, prompts, {});
     assert.deepEqual([without.sampling.toldGuidance, without.sampling.guidance.scale], [6, 1]);
-    assert.match(String(without.warnings), /no use of a negative prompt without a true guidance scale above 1/);
+    assert.match(
+      String(without.warnings),
+      /negative prompt counts only with a true guidance scale above 1, and this run has 1\./,
+    );
     const within = await prepareSampling(model, { ...asked, trueGuidanceScale: 3 }, prompts, {});
     assert.deepEqual([within.sampling.toldGuidance, within.sampling.guidance.scale], [6, 3]);
     assert.deepEqual(within.warnings, []);
@@ -47,6 +50,22 @@ test('a model that is not told its guidance has no other one', () =>
       );
       return true;
     });
+  }));
+
+test('a negative prompt that guidance leaves out is told of', () =>
+  withTinyModel(async (model) => {
+    const told = async (negativePrompt: string | undefined, guidanceScale: number) =>
+      (await prepareSampling(model, { ...options, negativePrompt, guidanceScale }, prompts, {})).warnings;
+    assert.deepEqual(await told('blurry', 1), [
+      'A negative prompt counts only with a guidance scale above 1, and this run has 1.',
+    ]);
+    for (const [negative, scale] of [
+      ['blurry', 1.5],
+      ['', 1],
+      [undefined, 1],
+    ] as const) {
+      assert.deepEqual(await told(negative, scale), []);
+    }
   }));
 
 test('what a model does not read of a prompt is told, of the negative prompt too', () =>

@@ -91,15 +91,17 @@ def crops(pattern: str, seed: int, ahead: int, shapes: tuple[tuple[int, int, int
     return feed(start, seed, ahead)
 
 
-def reconstruction_loss(y: Tensor, x: Tensor, decibel_weight: float) -> tuple[Tensor, Tensor]:
+def reconstruction_loss(y: Tensor, x: Tensor, decibel_weight: float, steady: float) -> tuple[Tensor, Tensor]:
     """The loss, and the mean PSNR in dB of [-1,1] clips."""
     d = y - x
     edges = (d[..., 1:] - d[..., :-1]).abs().mean() + (d[..., 1:, :] - d[..., :-1, :]).abs().mean()
-    flicker = (d[:, :, 1:] - d[:, :, :-1]).abs().mean()
+    flicker = (d[:, :, 1:] - d[:, :, :-1]).abs().mean((1, 2, 3, 4))
     squares = d.pow(2).mean((1, 2, 3, 4))
     # Mean PSNR is a mean of logarithms: easy clips count as much as hard ones. The floor is 40 dB.
     decibels = torch.log(squares + 4e-4).mean()
-    loss = d.abs().mean() + 0.5 * edges + 0.25 * flicker + squares.mean() + decibel_weight * decibels
+    # Flicker likewise: what a still clip shows of it is little, and seen at once. The floor is a quarter of a grey level.
+    steps = 0.25 * flicker.mean() + steady * torch.log(flicker + 2e-3).mean()
+    loss = d.abs().mean() + 0.5 * edges + steps + squares.mean() + decibel_weight * decibels
     return loss, (-10 * torch.log10(squares.detach() / 4 + 1e-7)).mean()
 
 
@@ -227,6 +229,8 @@ def train(worker: int, a: argparse.Namespace) -> None:
     vae.encoder.requires_grad_(not a.decoder_only)
     run = Run(vae.to(device, memory_format=torch.channels_last), a.lr, a.muon)
     if a.compile:
+        # Four widths at three sizes, with gradients and without.
+        torch._dynamo.config.recompile_limit = 64
         for half in (vae.encoder, vae.decoder):
             for block in (*half.coarse, *half.fine):
                 block.compile(dynamic=False)
@@ -250,7 +254,7 @@ def train(worker: int, a: argparse.Namespace) -> None:
         run.set_rate(min(1.0, (run.step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))))
         x = next(large if large is not None and done > a.late and run.step % 2 == 0 else small).pixels(device)
         y, mean, log_variance = forward(run.vae, x, a.grain[0] + (a.grain[1] - a.grain[0]) * min(1.0, done / 0.8))
-        loss, decibels = reconstruction_loss(y, x, a.decibels[0] + (a.decibels[1] - a.decibels[0]) * done)
+        loss, decibels = reconstruction_loss(y, x, a.decibels[0] + (a.decibels[1] - a.decibels[0]) * done, a.steady)
         kl = (mean.pow(2) + log_variance.exp() - 1 - log_variance).mul(0.5).mean()
         (loss + 1e-4 * kl).backward()
         told = torch.stack([torch.tensor(time.time() - began, device=device), loss.detach(), decibels, kl.detach()])
@@ -288,6 +292,7 @@ def main() -> None:
     parser.add_argument("--muon", type=float, default=2e-3, help="learning rate of Muon; 0 leaves all to AdamW")
     parser.add_argument("--grain", type=float, nargs=2, default=(0.0, 0.06), help="extra latent noise, start and end")
     parser.add_argument("--decibels", type=float, nargs=2, default=(0.02, 0.06), help="weight of the error's logarithm, start and end")
+    parser.add_argument("--steady", type=float, default=0.0, help="weight of the logarithm of the error's change from frame to frame")
     parser.add_argument("--from", dest="start", type=Path, help="a bundle or a checkpoint whose weights to begin at")
     parser.add_argument("--decoder-only", action="store_true", help="leave the encoder, and so the latents, as they are")
     parser.add_argument("--held", type=Path, nargs="*", default=[], help="clips to measure on")
