@@ -189,12 +189,13 @@ class Run:
         keep, state = min(0.997, (1 + self.step) / (10 + self.step)), self.vae.state_dict()
         torch._foreach_lerp_(list(self.average.values()), [state[k] for k in self.average], 1 - keep)
 
-    def shadow(self, statistics_from: Batches) -> CausalVae:
-        """The averaged VAE, its latents normalised over sample clips."""
+    def shadow(self, statistics_from: Batches | None) -> CausalVae:
+        """The averaged VAE, its latents normalised over sample clips, or (None) as they were."""
         shadow = CausalVae(self.vae.config).to(next(self.vae.parameters()).device)
         shadow.load_state_dict(self.average)
         shadow.eval().requires_grad_(False)
-        shadow.set_latent_statistics(*latent_statistics(shadow, statistics_from))
+        if statistics_from is not None:
+            shadow.set_latent_statistics(*latent_statistics(shadow, statistics_from))
         return shadow
 
     def save(self, path: Path, shadow: CausalVae) -> None:
@@ -243,7 +244,7 @@ def train(worker: int, a: argparse.Namespace) -> None:
     began, next_save, sums = time.time() - run.spent, run.spent + a.every, torch.zeros(3, device=device)
 
     def report() -> None:
-        shadow = run.shadow(Batches(a.pools, 12345))
+        shadow = run.shadow(None if a.decoder_only else Batches(a.pools, 12345))
         run.save(checkpoint, shadow)
         scores = [round_trip_psnr(shadow, x.to(device)) for x in held]
         text = " ".join(f"{s:.2f}" for s in scores)
