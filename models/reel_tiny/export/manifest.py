@@ -43,7 +43,8 @@ DEFAULTS = {
     "numFrames": 25,
     "frameRate": 12,
     "steps": 8,
-    "guidanceScale": 1,
+    "guidanceScale": 2,
+    "sourceGuidanceScale": 1,
     "negativePrompt": "",
     "strength": 1,
 }
