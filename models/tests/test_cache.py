@@ -11,7 +11,6 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from reel_tiny.data.render import ClipRenderer
-from reel_tiny.denoiser import cache
 from reel_tiny.denoiser.cache import SETS, render_all
 from reel_tiny.denoiser.planner import course_poses
 from reel_tiny.denoiser.tasks import Tasks
@@ -161,7 +160,3 @@ def test_a_feed_goes_on_without_end(ahead: int) -> None:
     numbers = [next(drawn).item() for _ in range(20)]
     rngs = [np.random.default_rng(5 + worker) for worker in range(max(1, ahead))]
     assert len(set(numbers)) == 20 and set(numbers) <= {int(rng.integers(10**9)) for rng in rngs for _ in range(30)}
-
-
-def test_sets_have_a_folder_each(made: Path) -> None:
-    assert {path.name for path in made.iterdir()} == set(cache.SETS)

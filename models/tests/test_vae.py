@@ -12,7 +12,7 @@ from reel_tiny.vae import CausalVae, VaeConfig
 from reel_tiny.vae.export import describe_states, example, half_graph
 from reel_tiny.vae.model import fold_time, squeeze_tails, stretch_tails, unfold_time
 from reel_tiny.vae.muon import Muon, orthogonalise
-from reel_tiny.vae.train import crops, reconstruction_loss
+from reel_tiny.vae.train import Batches, Run, crops, reconstruction_loss
 from reel_tiny.vae.pca import start_from_pca
 from reel_tiny.vae.stream import HalfStream, VaeStream
 
@@ -144,6 +144,16 @@ def test_flicker_of_still_clips_counts_by_its_logarithm():
     assert more == pytest.approx(0.3 * np.log((0.04 + 2e-3) / 2e-3), rel=1e-3)
 
 
+def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(tmp_path: Path):
+    vae = CausalVae(VaeConfig(encoder_widths=(8, 12), encoder_depths=(1, 1), decoder_widths=(8, 12), decoder_depths=(1, 1), thin=4))
+    vae.set_latent_statistics(torch.full((16,), 0.3), torch.full((16,), 2.0))
+    run = Run(vae, 1e-3, 1e-3)
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 256, (2, 12, 64, 64, 3), np.uint8))
+    for half in (run.shadow(None).encoder, run.shadow(None).decoder):
+        assert (half.latent_mean == 0.3).all() and (half.latent_std == 2.0).all()
+    assert (run.shadow(Batches(str(tmp_path / "a.npy"), 0)).encoder.latent_std != 2.0).all()
+
+
 def test_crops_are_cut_from_pools_and_shaded_on_the_device(tmp_path: Path):
     pool = np.arange(3 * 16 * 24 * 24 * 3, dtype=np.uint32).reshape(3, 16, 24, 24, 3).astype(np.uint8)
     np.save(tmp_path / "a.npy", pool)
@@ -151,9 +161,10 @@ def test_crops_are_cut_from_pools_and_shaded_on_the_device(tmp_path: Path):
     small, large = next(drawn), next(drawn)
     assert small.clips.shape == (5, 12, 16, 16, 3) and large.clips.shape == (2, 8, 24, 24, 3)
     pixels = small.pixels(torch.device("cpu"))
-    plain = small.shades[:, 0] == 1
-    assert pixels.shape == (5, 3, 12, 16, 16) and plain.any()
-    assert torch.equal(pixels[plain], small.clips[plain].permute(0, 4, 1, 2, 3).float() / 127.5 - 1)
+    gain, lift = small.shades[:, :, None, None, None, None].unbind(1)
+    assert pixels.shape == (5, 3, 12, 16, 16) and 0 < (small.shades[:, 0] != 1).sum() < 5 and (lift != 0).any()
+    unshaded = small.clips.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+    assert torch.allclose(pixels, (unshaded * gain + lift).clamp(-1, 1))
     with pytest.raises(ValueError, match="Run reel_tiny.data.pool first"):
         next(crops(str(tmp_path / "b*.npy"), 0, 0, ((1, 8, 8),)))
 

@@ -73,8 +73,7 @@ class Tasks:
         self.tokenizer = tokenizer
         self.rng = np.random.default_rng(seed)
 
-    def _poses(self, name: str, row: int, text: str, first: int, count: int) -> np.ndarray | None:
-        spec = self._spec(name, row)
+    def _poses(self, name: str, row: int, first: int, count: int, spec: Spec | None, text: str) -> np.ndarray | None:
         return None if spec is None or spec.thing is None or text == "" else self.poses[name][row, first : first + count]
 
     def _spec(self, name: str, row: int) -> Spec | None:
@@ -111,7 +110,7 @@ class Tasks:
         spec = self._spec(name, row)
         text = "" if spec is None or self.rng.random() < 0.1 else caption(spec, self.rng)
         mask = np.zeros((2, *target.shape[1:]), np.float32)
-        return Sample(target, np.zeros_like(target), mask, text, first, self._poses(name, row, text, first, count))
+        return Sample(target, np.zeros_like(target), mask, text, first, self._poses(name, row, first, count, spec, text))
 
     def _hole(self, name: str, row: int, shape: tuple[int, ...]) -> np.ndarray:
         """1 where the picture is kept: around the thing, or around any box."""
@@ -149,7 +148,7 @@ class Tasks:
         if spec is not None and rng.random() < 0.9:
             # The scene is in view already, so the words may leave it out.
             text = caption(replace(spec, scene="plain") if spec.thing is not None and rng.random() < 0.4 else spec, rng)
-        return Sample(target, target, mask, text, first, self._poses(name, row, text, first, count))
+        return Sample(target, target, mask, text, first, self._poses(name, row, first, count, spec, text))
 
     def picture(self) -> Sample:
         """One latent frame from anywhere in a clip."""
