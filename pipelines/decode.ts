@@ -18,7 +18,7 @@ export const decode = definePipeline({
   async run(model, options, context) {
     const { manifest } = model;
     const { latents, info } = await readLatents(options.input, model);
-    const { leadFrames = 0 } = info;
+    const { leadFrames = 0, glides } = info;
     const decoded = pixelFrames(manifest, lengthOf(latents, axis.time)) - leadFrames;
     const numFrames = Math.min(decoded, info.numFrames ?? decoded);
     const frameRate = options.frameRate ?? info.frameRate;
@@ -37,8 +37,11 @@ export const decode = definePipeline({
       frames: decodeFrames(model, pieces, context, {
         tileSize: options.tileSize,
         skip: leadFrames,
+        glides,
         limit: () => numFrames,
       }),
+      leadFrames,
+      glides,
       settings: { ...info.settings, frameRate },
       warnings: [],
     };

@@ -15,13 +15,14 @@ import { Source } from '../src/diffusion/source.js';
 import { gather } from '../src/diffusion/source-windows.js';
 import { encodeStill, readStill } from '../src/diffusion/stills.js';
 import { expected, InvalidOptionError, MediaError } from '../src/errors.js';
+import type { Stretch } from '../src/media/clip.js';
 import { probe } from '../src/media/probe.js';
 import type { Manifest } from '../src/networks/manifest.js';
 import type { Model } from '../src/networks/model.js';
 import { axis, concat, lengthOf, slice, type Tensor } from '../src/tensor/tensor.js';
 
 /** Share of the schedule that a path is denoised for by default: in-betweens become pictures, and still resemble both ends. */
-const defaultRefine = 0.6;
+const defaultRefine = 0.4;
 
 /** Frames between two keyframes by default, at least; a multiple of what any VAE takes at a time. */
 const leastFramesPerSegment = 16;
@@ -42,11 +43,17 @@ export const morph = definePipeline({
       .min(0)
       .max(1)
       .optional()
-      .describe('how much in-betweens are made anew: 0 blends latents only; prompts alone: 1 (default 0.6)'),
+      .describe('how much in-betweens are made anew: 0 blends latents only; prompts alone: 1 (default 0.4)'),
     ...lengthOptions,
     ...sizeOptions,
     ...frameRateOptions,
     ...samplingOptions,
+    windows: samplingOptions.windows
+      .removeDefault()
+      .optional()
+      .describe(
+        'long clips: all windows blended at every step, or one after the other (default: joint; stream for models of single frames)',
+      ),
     ...vaeOptions,
   }),
   async run(model, options, context) {
@@ -63,9 +70,18 @@ export const morph = definePipeline({
         expected('frames', `at least ${least} for ${options.keyframes.length} keyframes`, numFrames),
       );
     }
-    const refine = options.refine ?? (files.every((file) => file === undefined) ? 1 : defaultRefine);
+    const isByFrame = manifest.window.latentFrames === 1;
+    const windows = options.windows ?? (isByFrame ? 'stream' : 'joint');
+    const isPromptsAlone = files.every((file) => file === undefined);
+    // One step at least: a path is denoised for some of its schedule unless it was asked not to be.
+    const leastRefine = 1 / (options.steps ?? manifest.defaults.steps);
+    const refine = options.refine ?? (isPromptsAlone ? 1 : Math.max(defaultRefine, leastRefine));
     const texts = options.keyframes.map((keyframe, index) => ({ text: files[index] === undefined ? keyframe : '' }));
-    const prepared = await prepareSampling(model, { ...options, strength: refine, frameRate }, texts, context);
+    const prepared = await prepareSampling(model, { ...options, windows, strength: refine, frameRate }, texts, context);
+    const stills = await Promise.all(
+      files.map(async (file) => file !== undefined && (await probe(file, context)).isStill),
+    );
+    const glides = manifest.latent.temporalCompression === 1 ? [] : betweenStills(stills, frames);
     const places = pathPlaces(frames, options.keyframes.length, options.ease);
 
     async function* makeLatents(): AsyncGenerator<Tensor> {
@@ -73,9 +89,9 @@ export const morph = definePipeline({
       const prompts = pathPrompts(
         sampling.prompts.map(({ prompt }) => prompt),
         (frame) => places[frame] as number,
-        manifest.window.latentFrames === 1 ? frames : undefined,
+        isByFrame ? frames : undefined,
       );
-      if (refine === 1 && files.every((file) => file === undefined)) {
+      if (refine === 1 && isPromptsAlone) {
         yield* sampleLatents({ ...sampling, prompts }, shape, {}, context);
         return;
       }
@@ -105,9 +121,11 @@ export const morph = definePipeline({
       latents,
       frames: decodeFrames(model, latents, context, {
         tileSize: options.tileSize,
+        glides,
         noise: prepared.sampling.noise,
         total: numFrames,
       }),
+      glides,
       settings: {
         pipeline: 'morph',
         keyframes: options.keyframes,
@@ -170,6 +188,14 @@ async function promptKeyframe(sampling: Sampling, shape: readonly number[], cont
   const pieces: Tensor[] = [];
   for await (const piece of sampleLatents(sampling, shape.with(axis.time, frames), {}, context)) pieces.push(piece);
   return concat(pieces, axis.time);
+}
+
+/** Returns where the path lies between two pictures: what is there is a row of stills. */
+function betweenStills(isStill: readonly boolean[], frames: number): Stretch[] {
+  const time = (keyframe: number) => keyframeTime(keyframe, isStill.length, frames);
+  return isStill.flatMap((still, index) =>
+    still && isStill[index + 1] === true ? [{ start: time(index), end: time(index + 1) }] : [],
+  );
 }
 
 /** Keeps the path where a picture or clip stands. */

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reel_tiny.precision import autocast
 from reel_tiny.workers import feed
 from reel_tiny.world.motions import MOTION_NAMES
 from reel_tiny.world.render import Spec, render
@@ -173,7 +174,7 @@ def train(judge: Judge, batches: Iterator[tuple[Tensor, Tensor]], device: torch.
     for step in range(1, steps + 1):
         seen, labels = next(batches)
         x, told, faded = fade_some(to_input(seen.to(device)), labels.to(device), generator)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             answers, fading = judge(roughen(x, generator))
         loss = F.binary_cross_entropy_with_logits(fading, faded[:, None].float().expand_as(fading))
         for aspect, name in enumerate(ASPECTS):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -94,7 +95,9 @@ def sample(shape, prompt, negative, *, noise, guidance=GUIDANCE, scheduler="eule
                 before = windows[k - 1][1] - start if k else 0
                 after = end - windows[k + 1][0] if k + 1 < len(windows) else 0
                 ramp = torch.tensor([min(1, (f + 1) / (before + 1), (end - start - f) / (after + 1)) for f in range(end - start)])
-                part = predict(latents[:, :, start:end], timestep, prompt, negative, guidance, None, None, None)
+                here = prompt if isinstance(prompt, tuple) else [(p, w[start:end]) for p, w in prompt]
+                held = (None, None) if known is None else (known[:, :, start:end], mask[:, :, start:end])
+                part = predict(latents[:, :, start:end], timestep, here, negative, guidance, *held, None)
                 total[:, :, start:end] += ramp.view(1, 1, -1, 1, 1) * part
                 weight[start:end] += ramp
             prediction = total / weight.view(1, 1, -1, 1, 1)
@@ -127,9 +130,22 @@ def stream(shape, prompt, negative, *, source=None, follow=False, known=None, ma
         index, start = index + 1, end - OVERLAP
 
 
+def to_frames(pixels: Tensor) -> Tensor:
+    return ((pixels[0].clamp(-1, 1).permute(1, 2, 3, 0) + 1) * 127.5).round().to(torch.uint8)
+
+
 def frames_of(latents: Tensor) -> Tensor:
-    pixels = vae.decode(latents).clamp(-1, 1)
-    return ((pixels[0].permute(1, 2, 3, 0) + 1) * 127.5).round().to(torch.uint8)
+    return to_frames(vae.decode(latents))
+
+
+def glided(latents: Tensor) -> Tensor:
+    """Frames between two pictures: the stills that latent frames decode to, at even distances before the last one, faded."""
+    pixels, count = vae.decode(latents), latents.shape[2]
+    stills, last = pixels[:, :, ::4].clone(), 4 * (count - 2) + 1
+    for frame in range(1, last):
+        place = frame * (count - 1) / last
+        pixels[:, :, frame] = torch.lerp(stills[:, :, int(place)], stills[:, :, int(place) + 1], place - int(place))
+    return to_frames(pixels)
 
 
 def pad(frames: Tensor) -> Tensor:
@@ -179,9 +195,9 @@ def main() -> None:
     latents: dict[str, Tensor] = {}
     pictures: dict[str, Tensor] = {}
 
-    def keep(name: str, code: Tensor, count: int | None = None, skip: int = 0) -> None:
+    def keep(name: str, code: Tensor, count: int | None = None, skip: int = 0, decode: Callable[[Tensor], Tensor] = frames_of) -> None:
         latents[name] = code
-        pictures[name] = frames_of(code)[skip:][: count if count is not None else None]
+        pictures[name] = decode(code)[skip:][: count if count is not None else None]
 
     keep("generate", sample(shape_of(3), cat, empty, noise=randn(shape_of(3), SEED)))
     keep("generate-unguided", sample(shape_of(3), cat, empty, noise=randn(shape_of(3), SEED), guidance=1.0))
@@ -258,6 +274,17 @@ def main() -> None:
         made = result if made is None else torch.cat([made, result[:, :, shared:]], 2)
         index += 1
     keep("morph", made)
+
+    # Between two pictures; all windows at every step.
+    ends = [still, still_latents(last, count)]
+    shares = [x * x * (3 - 2 * x) for x in (frame / (count - 1) for frame in range(count))]
+    path = torch.cat([slerp(*(end[:, :, [frame]] for end in ends), share) for frame, share in enumerate(shares)], 2)
+    known, mask = torch.zeros_like(path), torch.zeros(1, 1, *path.shape[2:])
+    for frame in (0, count - 1):
+        known[:, :, frame], mask[:, :, frame] = path[:, :, frame], 1.0
+    noise, windows = randn(path.shape, SEED), [(0, 4), (1, 5)]
+    made = sample(path.shape, empty, empty, noise=noise, strength=0.75, source=path, known=known, mask=mask, windows=windows)
+    keep("morph-pictures", made, decode=glided)
 
     arrays = {f"{name}.latents": code.contiguous() for name, code in latents.items()}
     arrays |= {f"{name}.frames": frames.contiguous() for name, frames in pictures.items()}

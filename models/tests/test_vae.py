@@ -12,8 +12,9 @@ from reel_tiny.vae import CausalVae, VaeConfig
 from reel_tiny.vae.export import describe_states, example, half_graph
 from reel_tiny.vae.model import fold_time, squeeze_tails, stretch_tails, unfold_time
 from reel_tiny.vae.muon import Muon, orthogonalise
-from reel_tiny.vae.train import Batches, Run, crops, reconstruction_loss
+from reel_tiny.vae.freeze import mean_of
 from reel_tiny.vae.pca import start_from_pca
+from reel_tiny.vae.train import Batches, Run, crops, latent_statistics, reconstruction_loss
 from reel_tiny.vae.stream import HalfStream, VaeStream
 
 torch.set_num_threads(1)
@@ -152,6 +153,26 @@ def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(tmp_path: Path):
     for half in (run.shadow(None).encoder, run.shadow(None).decoder):
         assert (half.latent_mean == 0.3).all() and (half.latent_std == 2.0).all()
     assert (run.shadow(Batches(str(tmp_path / "a.npy"), 0)).encoder.latent_std != 2.0).all()
+
+
+def test_latents_are_normalised_over_clips_as_they_are(tmp_path: Path):
+    vae = CausalVae(SMALL).eval().requires_grad_(False)
+    vae.set_latent_statistics(torch.linspace(-0.2, 0.2, 16), torch.linspace(0.5, 1.5, 16))
+    pool = np.random.default_rng(0).integers(0, 256, (1, 12, 16, 16, 3), np.uint8)
+    np.save(tmp_path / "a.npy", pool)
+    vae.set_latent_statistics(*latent_statistics(vae, Batches(str(tmp_path / "a.npy"), 0), count=3))
+    codes = vae.encode(torch.from_numpy(pool[:, :9]).permute(0, 4, 1, 2, 3).float() / 127.5 - 1)
+    assert torch.allclose(codes.mean((0, 2, 3, 4)), torch.zeros(16), atol=1e-3)
+    assert torch.allclose(codes.std((0, 2, 3, 4), correction=0), torch.ones(16), atol=2e-2)
+
+
+def test_frozen_weights_are_the_mean_of_the_checkpoints():
+    first, second = CausalVae(SMALL), CausalVae(SMALL)
+    first.set_latent_statistics(torch.full((16,), 0.3), torch.full((16,), 2.0))
+    wanted = {name: (p + dict(second.named_parameters())[name]).detach() / 2 for name, p in first.named_parameters()}
+    mean = mean_of([first, second])
+    assert all(torch.allclose(p, wanted[name]) for name, p in mean.named_parameters())
+    assert (mean.encoder.latent_mean == 0.3).all() and (mean.decoder.latent_std == 2.0).all()
 
 
 def test_crops_are_cut_from_pools_and_shaded_on_the_device(tmp_path: Path):

@@ -94,8 +94,7 @@ async function makeAndSave(request: RunRequest, display: ProgressDisplay, signal
 }
 
 async function finishLatents(writer: LatentsWriter | undefined, clip: Clip): Promise<boolean> {
-  const { frameRate, numFrames, leadFrames, settings } = clip;
-  return (await writer?.finish({ frameRate, numFrames, leadFrames, settings })) ?? false;
+  return (await writer?.finish(clip)) ?? false;
 }
 
 function oneOf<T extends string>(choices: readonly T[], flag: string, text: string): T {

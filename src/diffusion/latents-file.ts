@@ -2,6 +2,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { z } from 'zod';
 import { BundleError, expected, FormatError, OutputError } from '../errors.js';
+import type { Stretch } from '../media/clip.js';
 import { dropTemporary, reserveTemporary } from '../media/temporary-file.js';
 import type { Model } from '../networks/model.js';
 import { openSafetensors, SafetensorsWriter } from '../tensor/safetensors.js';
@@ -16,6 +17,8 @@ export interface LatentsInfo {
   readonly numFrames: number | undefined;
   /** Frames in front of those, which are left out. Default 0. */
   readonly leadFrames?: number | undefined;
+  /** Where latent frames are stills that are faded into each other. Default nowhere. */
+  readonly glides?: readonly Stretch[] | undefined;
   /** Settings of the run that made the latents. */
   readonly settings: Readonly<Record<string, unknown>>;
 }
@@ -49,13 +52,13 @@ export class LatentsWriter {
   }
 
   /** Writes the file, unless no latents came; returns whether it did. */
-  async finish(info: LatentsInfo): Promise<boolean> {
+  async finish({ frameRate, numFrames, leadFrames, glides, settings }: LatentsInfo): Promise<boolean> {
     const { spool, shape } = this;
     if (spool === undefined || shape === undefined) return false;
     const writer = await SafetensorsWriter.create(
       this.path,
       { [tensorName]: shape.with(axis.time, this.frames) },
-      { reelspace: JSON.stringify(info) },
+      { reelspace: JSON.stringify({ frameRate, numFrames, leadFrames, glides, settings }) },
     );
     try {
       const frameShape = shape.with(axis.time, 1);
@@ -87,6 +90,7 @@ const infoSchema = z.object({
   frameRate: z.number().positive().max(1000),
   numFrames: z.int().min(1).optional(),
   leadFrames: z.int().min(0).optional(),
+  glides: z.array(z.object({ start: z.int().min(0), end: z.int().min(1) })).optional(),
   settings: z.record(z.string(), z.unknown()),
 });
 

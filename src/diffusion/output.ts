@@ -1,11 +1,13 @@
 // Latents on their way out: handed to who keeps them, decoded, cut to length, as frames.
 import { setImmediate } from 'node:timers/promises';
 import { throwIfCancelled } from '../errors.js';
+import type { Stretch } from '../media/clip.js';
 import type { Frame } from '../media/frame.js';
 import { pixelsToFrames } from '../media/pixels.js';
 import type { Model } from '../networks/model.js';
 import type { NoiseSource } from '../schedulers/scheduler.js';
 import { axis, lengthOf, type Tensor } from '../tensor/tensor.js';
+import { glide } from './glide.js';
 import { type RunContext, timeEach } from './progress.js';
 
 /** What part of the decoded frames is wanted. */
@@ -15,6 +17,8 @@ export interface DecodeOptions {
   /** Frames wanted after those; asked again for each chunk, so that a source's length may be found on the way. */
   readonly limit?: (() => number | undefined) | undefined;
   readonly tileSize?: number | undefined;
+  /** Where latent frames are stills that are faded into each other. Default nowhere. */
+  readonly glides?: readonly Stretch[] | undefined;
   /** Where a decoder that finishes the denoising gets its noise from; the run's, where there is one. */
   readonly noise?: NoiseSource | undefined;
   /** Frames expected, for progress. */
@@ -28,12 +32,13 @@ export async function* decodeFrames(
   context: RunContext,
   options: DecodeOptions = {},
 ): AsyncGenerator<Frame> {
-  const { skip = 0, limit, tileSize, noise, total } = options;
+  const { skip = 0, limit, tileSize, glides = [], noise, total } = options;
   const { signal, priority } = context;
+  const decodedPixels = model.decode(keeping(latents, context), { signal, priority, tileSize, noise });
   const chunks = timeEach(
     context.clock,
     'decode',
-    model.decode(keeping(latents, context), { signal, priority, tileSize, noise }),
+    glides.length === 0 ? decodedPixels : glide(decodedPixels, glides, model.manifest),
   );
   let decoded = 0;
   for await (const pixels of chunks) {

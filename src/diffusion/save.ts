@@ -19,9 +19,8 @@ async function saveLatents(clip: Clip, path: string): Promise<WrittenVideo> {
   const writer = new LatentsWriter(path);
   try {
     for await (const latents of clip.latents) await writer.write(latents);
-    const { frameRate, numFrames, leadFrames, settings } = clip;
-    await writer.finish({ frameRate, numFrames, leadFrames, settings });
-    return { path, sizeBytes: (await stat(path)).size, numFrames: numFrames ?? 0 };
+    await writer.finish(clip);
+    return { path, sizeBytes: (await stat(path)).size, numFrames: clip.numFrames ?? 0 };
   } finally {
     await writer.close();
   }

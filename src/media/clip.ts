@@ -2,6 +2,12 @@
 import type { Tensor } from '../tensor/tensor.js';
 import type { Frame } from './frame.js';
 
+/** From one latent frame to a later one. */
+export interface Stretch {
+  readonly start: number;
+  readonly end: number;
+}
+
 /** Frames and what a player and a reader need to know about them. */
 export interface Clip {
   readonly width: number;
@@ -16,6 +22,8 @@ export interface Clip {
   readonly latents: AsyncIterable<Tensor>;
   /** Frames decoded from the latents in front of the clip, which are no part of it. Default 0. */
   readonly leadFrames?: number | undefined;
+  /** Where latent frames are stills, whose frames are faded into each other when they are decoded. Default nowhere. */
+  readonly glides?: readonly Stretch[] | undefined;
   /** What was asked for: pipeline, model, prompt, seed and every option, as it goes into the file. */
   readonly settings: Readonly<Record<string, unknown>>;
   /** File whose sound goes with the clip, if any, and where in it the clip starts. */

@@ -167,28 +167,36 @@ describe('inpaint equals the reference', () => {
   });
 });
 
+const morphed = { numFrames: 17, frameRate: 8, ...size, ...sampling };
+const morphOfPictures = { ...morphed, keyframes: [`${goldens}/first.png`, `${goldens}/last.png`], refine: 0.75 };
+
 describe('morph equals the reference', () => {
-  const keyframes = [`${goldens}/first.png`, `${goldens}/short.mkv`, fox];
-  const options = { keyframes, numFrames: 17, frameRate: 8, ...size, ...sampling };
+  const options = { ...morphed, keyframes: [`${goldens}/first.png`, `${goldens}/short.mkv`, fox] };
   it('morph-plain', () =>
     compare('morph-plain', (onLatents) => morph.run(model, { ...options, refine: 0 }, { onLatents })));
-  it('morph', () => compare('morph', (onLatents) => morph.run(model, { ...options, refine: 0.6 }, { onLatents })));
+  it('morph, window by window', () =>
+    compare('morph', (onLatents) => morph.run(model, { ...options, refine: 0.6, windows: 'stream' }, { onLatents })));
+  it('morph between pictures, which glides', () =>
+    compare('morph-pictures', (onLatents) => morph.run(model, morphOfPictures, { onLatents })));
 });
 
 describe('decode equals the reference', () => {
-  it('from saved latents', async () => {
+  const fromFile = async (name: string, source: Promise<Clip>) => {
     const { mkdtemp, rm } = await import('node:fs/promises');
     const { tmpdir } = await import('node:os');
     const { join } = await import('node:path');
     const { saveClip } = await import('../../src/diffusion/save.js');
     const folder = await mkdtemp(join(tmpdir(), 'reelspace-'));
     try {
-      const path = join(folder, 'clip.safetensors');
-      const source = await textToVideo.run(model, { prompt: cat, numFrames: 9, ...size, ...sampling });
-      await saveClip(source, path);
-      await compare('generate', (onLatents) => decode.run(model, { input: path }, { onLatents }));
+      const [path, copy] = [join(folder, 'clip.safetensors'), join(folder, 'copy.safetensors')];
+      await saveClip(await source, path);
+      await saveClip(await decode.run(model, { input: path }), copy);
+      for (const input of [path, copy]) await compare(name, (onLatents) => decode.run(model, { input }, { onLatents }));
     } finally {
       await rm(folder, { recursive: true });
     }
-  });
+  };
+  it('from saved latents', () =>
+    fromFile('generate', textToVideo.run(model, { prompt: cat, numFrames: 9, ...size, ...sampling })));
+  it('from saved latents that glide', () => fromFile('morph-pictures', morph.run(model, morphOfPictures)));
 });

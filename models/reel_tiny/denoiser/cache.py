@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from ..data.sources import load_photos, load_training_clips
+from ..precision import autocast
 from ..weights import load_vae
 from ..workers import share_out
 from ..world.render import FRAMES, SIZE, Spec, extent, layout, paste_over, render
@@ -158,7 +159,7 @@ def encode_part(worker: int, workers: int, options: argparse.Namespace) -> None:
         pixels = np.load(options.out / name / "pixels.npy", mmap_mode="r")
         latents = np.load(options.out / name / "latents.npy", mmap_mode="r+")
         size = 32 if device.type != "cpu" or pixels.shape[1] == 1 else 4
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        with torch.no_grad(), autocast(device):
             for first in range(worker * size, len(pixels), workers * size):
                 clip = torch.from_numpy(np.array(pixels[first : first + size])).to(device).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
                 # The last batch may be shorter, and is not worth compiling for.

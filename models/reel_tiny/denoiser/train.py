@@ -29,6 +29,7 @@ import torch._inductor.config as inductor
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from ..precision import autocast
 from ..text.encoder import TextEncoder
 from ..text.train import load_bundled_encoder
 from ..vae.muon import Muon
@@ -75,7 +76,7 @@ def flow_loss(denoise: Denoise, batch: Batch, text: Tensor, gains: Tensor, gener
     noise = torch.randn(batch.target.shape, generator=generator, device=device)
     wide = sigma[:, None, None, None, None]
     noisy = (1 - wide) * batch.target + wide * noise
-    with torch.autocast(device.type, torch.bfloat16):
+    with autocast(device):
         prediction, poses = denoise(noisy, 1000 * sigma, text, batch.condition, batch.mask, batch.first_frame)
     # The prediction's error, divided by the scale 1/s with which the network's output enters it.
     error = (prediction - (noise - batch.target)) * (wide.square() + (1 - wide).square()).sqrt()

@@ -45,6 +45,7 @@ DEFAULTS = {
     "steps": 8,
     "guidanceScale": 2,
     "sourceGuidanceScale": 1,
+    "guidanceEnd": 0.25,
     "negativePrompt": "",
     "strength": 1,
 }

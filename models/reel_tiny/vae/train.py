@@ -28,6 +28,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
+from ..precision import autocast
 from ..weights import load_vae
 from ..workers import feed
 from .measure import held_out_excerpts, round_trip_psnr
@@ -63,6 +64,11 @@ class Batches:
             if rng.random() < 0.3:
                 shades[row] = torch.tensor([rng.uniform(0.5, 1.2), rng.uniform(-0.25, 0.25)])
         return Crops(torch.from_numpy(np.stack([self.one(frames, size) for _ in range(count)])), shades)
+
+    def whole(self) -> np.ndarray:
+        """A clip uint8 [4k+1, S, S, 3] as it was rendered."""
+        pool = self.pools[self.rng.integers(len(self.pools))]
+        return pool[self.rng.integers(len(pool)), : (pool.shape[1] - 1) // 4 * 4 + 1]
 
     def one(self, frames: int, size: int) -> np.ndarray:
         rng = self.rng
@@ -119,7 +125,7 @@ def split_parameters(vae: CausalVae) -> tuple[list, list]:
 def forward(vae: CausalVae, x: Tensor, grain: float) -> tuple[Tensor, Tensor, Tensor]:
     """Pixels, latent mean and log-variance, with posterior noise and up to `grain` more."""
     batch, height, width = x.shape[0], *x.shape[3:]
-    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+    with autocast(x.device):
         mean, log_variance, _ = vae.encoder.posterior(x, vae.encoder.empty_states(batch, height, width, x))
         mean, log_variance = mean.float(), log_variance.float().clamp(-12, 2)
         extra = torch.rand(batch, device=x.device).mul(grain).repeat(mean.shape[0] // batch)[:, None, None, None]
@@ -131,12 +137,14 @@ def forward(vae: CausalVae, x: Tensor, grain: float) -> tuple[Tensor, Tensor, Te
 
 @torch.no_grad()
 def latent_statistics(vae: CausalVae, batches: Batches, count: int = 96) -> tuple[Tensor, Tensor]:
-    latents, device = [], vae.encoder.latent_mean.device
-    for _ in range(count // 8):
-        x = batches.draw(8, 12, 64).pixels(device)
-        latents.append(vae.encoder.posterior(x, vae.encoder.empty_states(8, 64, 64, x))[0])
-    z = torch.cat(latents)
-    return z.mean((0, 2, 3)), z.std((0, 2, 3))
+    """Mean and deviation [16] of the latents before they are normalised, over clips as people have them: whole, in their own colours."""
+    mean, std = vae.encoder.latent_mean, vae.encoder.latent_std
+    latents = []
+    for _ in range(count):
+        clip = torch.tensor(batches.whole()).to(mean.device)
+        latents.append(vae.encode(clip.permute(3, 0, 1, 2)[None].float() / 127.5 - 1)[0].flatten(1))
+    z = torch.cat(latents, 1)
+    return z.mean(1) * std + mean, z.std(1) * std
 
 
 def average(gradients: list[Tensor], values: Tensor, workers: int) -> Tensor:

@@ -1,0 +1,74 @@
+// Glides between stills: what changes from one latent frame to the next is spread over the pixel frames that they stand for.
+import type { Stretch } from '../media/clip.js';
+import type { Manifest } from '../networks/manifest.js';
+import { lerp } from '../tensor/math.js';
+import { axis, concat, lengthOf, slice, type Tensor } from '../tensor/tensor.js';
+import { pixelFrames } from './geometry.js';
+
+/**
+ * Yields pixels [1, 3, m, H, W] that come in pieces of any length, the frames within each stretch faded from one latent frame's still
+ * to the next at an even pace. The first frame and the latent frame that ends a stretch are left as they are.
+ *
+ * Where each latent frame is a still of several frames, decoding alone would show a staircase: one large step, then rest.
+ */
+export async function* glide(
+  pixels: AsyncIterable<Tensor>,
+  stretches: readonly Stretch[],
+  manifest: Manifest,
+): AsyncGenerator<Tensor> {
+  let before: Tensor | undefined;
+  let latent = 0;
+  let lacking = 0;
+  for await (const group of byLatentFrame(pixels, manifest)) {
+    const stretch = stretches.find(({ start, end }) => start < latent && latent <= end);
+    const still = lastOf(group);
+    const made: Tensor[] = [];
+    if (stretch !== undefined && before !== undefined) made.push(...fade(before, still, stretch, latent, manifest));
+    if (stretch === undefined || latent === stretch.end) made.push(group);
+    yield* made;
+    lacking += lengthOf(group, axis.time) - made.reduce((sum, part) => sum + lengthOf(part, axis.time), 0);
+    before = still;
+    latent++;
+  }
+  // Latents that break off within a stretch make as many frames as they stand for all the same.
+  for (; lacking > 0 && before !== undefined; lacking--) yield before;
+}
+
+/** Yields a stretch's frames after the still of the latent frame before this one, up to this one's. Stills lie at even distances
+ * between the still that starts the stretch and the first frame of the one that ends it. */
+function* fade(
+  before: Tensor,
+  still: Tensor,
+  { start, end }: Stretch,
+  latent: number,
+  manifest: Manifest,
+): Generator<Tensor> {
+  const steps = end - start;
+  const first = pixelFrames(manifest, start + 1) - 1;
+  const length = pixelFrames(manifest, end) - first;
+  // Whole numbers throughout, so that no frame is lost or doubled between two latent frames.
+  const begin = (latent - 1 - start) * length;
+  for (let frame = Math.floor(begin / steps) + 1; frame * steps <= begin + length && frame < length; frame++) {
+    yield lerp(before, still, (frame * steps - begin) / length);
+  }
+}
+
+/** Yields the pixels of each latent frame by itself: one frame, then as many as the VAE codes together. */
+async function* byLatentFrame(pixels: AsyncIterable<Tensor>, manifest: Manifest): AsyncGenerator<Tensor> {
+  let held: Tensor | undefined;
+  let length = 1;
+  for await (const piece of pixels) {
+    held = held === undefined ? piece : concat([held, piece], axis.time);
+    while (held !== undefined && lengthOf(held, axis.time) >= length) {
+      const total: number = lengthOf(held, axis.time);
+      yield slice(held, axis.time, 0, length);
+      held = total === length ? undefined : slice(held, axis.time, length, total);
+      length = manifest.latent.temporalCompression;
+    }
+  }
+}
+
+function lastOf(pixels: Tensor): Tensor {
+  const length = lengthOf(pixels, axis.time);
+  return slice(pixels, axis.time, length - 1, length);
+}
