@@ -15,7 +15,7 @@ import { Source } from '../src/diffusion/source.js';
 import { gather } from '../src/diffusion/source-windows.js';
 import { encodeStill, readStill } from '../src/diffusion/stills.js';
 import { expected, InvalidOptionError, MediaError } from '../src/errors.js';
-import type { Stretch } from '../src/media/clip.js';
+import type { Glide } from '../src/media/clip.js';
 import { probe } from '../src/media/probe.js';
 import type { Manifest } from '../src/networks/manifest.js';
 import type { Model } from '../src/networks/model.js';
@@ -191,7 +191,7 @@ async function promptKeyframe(sampling: Sampling, shape: readonly number[], cont
 }
 
 /** Returns where the path lies between two pictures: what is there is a row of stills. */
-function betweenStills(isStill: readonly boolean[], frames: number): Stretch[] {
+function betweenStills(isStill: readonly boolean[], frames: number): Glide[] {
   const time = (keyframe: number) => keyframeTime(keyframe, isStill.length, frames);
   return isStill.flatMap((still, index) =>
     still && isStill[index + 1] === true ? [{ start: time(index), end: time(index + 1) }] : [],

@@ -33,7 +33,7 @@ export { type PulledModel, type PullOptions, type PullProgress, pullModel } from
 export { parseRepository, type Repository } from './hub/repository.js';
 export type { JobFailure, JobProgress, JobRecord, JobRequest, JobState } from './jobs/job.js';
 export { type JobContext, JobQueue, type JobQueueOptions } from './jobs/job-queue.js';
-export type { Clip } from './media/clip.js';
+export type { Clip, Glide } from './media/clip.js';
 export { type FfmpegBinary, findFfmpeg } from './media/ffmpeg.js';
 export type { Frame } from './media/frame.js';
 export type { MediaInfo } from './media/media-info.js';

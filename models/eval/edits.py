@@ -74,12 +74,14 @@ class Edits:
             structure.append(edge_correlation(made, clip))
             flickers.append(flicker(made) / flicker(clip))
             filtered = np.stack([STYLES[style](frame) for frame in clip])
-            best.append((edge_correlation(filtered, clip), flicker(filtered) / flicker(clip)))
+            named = name_clips(self.judge, [filtered])[0]["style"] == style
+            best.append((edge_correlation(filtered, clip), flicker(filtered) / flicker(clip), named))
         yield share(f"style right, {len(right)} restyles of unseen real clips", float(np.mean(right)), 0.85, 0.95)
+        yield share("the same of what the styles' own filters make: the judge's limit", float(np.mean([named for _, _, named in best])))
         yield Number("edge correlation with the source", float(np.mean(structure)), 0.5, 0.7)
-        yield Number("what the styles' own filters keep of it", float(np.mean([one for one, _ in best])))
+        yield Number("what the styles' own filters keep of it", float(np.mean([one for one, _, _ in best])))
         yield Number("flicker against the source's own, median", float(np.median(flickers)), 1.5, 1.1, "{:.2f}x", less_is_better=True)
-        yield Number("what the styles' own filters make of it", float(np.median([one for _, one in best])), form="{:.2f}x")
+        yield Number("what the styles' own filters make of it", float(np.median([one for _, one, _ in best])), form="{:.2f}x")
 
     def _specs(self, seed: int) -> list[Spec]:
         rng = np.random.default_rng(seed)

@@ -1,45 +1,45 @@
 // Glides between stills: what changes from one latent frame to the next is spread over the pixel frames that they stand for.
-import type { Stretch } from '../media/clip.js';
+import type { Glide } from '../media/clip.js';
 import type { Manifest } from '../networks/manifest.js';
 import { lerp } from '../tensor/math.js';
 import { axis, concat, lengthOf, slice, type Tensor } from '../tensor/tensor.js';
 import { pixelFrames } from './geometry.js';
 
 /**
- * Yields pixels [1, 3, m, H, W] that come in pieces of any length, the frames within each stretch faded from one latent frame's still
- * to the next at an even pace. The first frame and the latent frame that ends a stretch are left as they are.
+ * Yields pixels [1, 3, m, H, W] that come in pieces of any length, the frames of each glide faded from one latent frame's still
+ * to the next at an even pace. The frames of the latent frames that it starts and ends with are left as they are.
  *
  * Where each latent frame is a still of several frames, decoding alone would show a staircase: one large step, then rest.
  */
 export async function* glide(
   pixels: AsyncIterable<Tensor>,
-  stretches: readonly Stretch[],
+  glides: readonly Glide[],
   manifest: Manifest,
 ): AsyncGenerator<Tensor> {
   let before: Tensor | undefined;
   let latent = 0;
   let lacking = 0;
   for await (const group of byLatentFrame(pixels, manifest)) {
-    const stretch = stretches.find(({ start, end }) => start < latent && latent <= end);
+    const within = glides.find(({ start, end }) => start < latent && latent <= end);
     const still = lastOf(group);
     const made: Tensor[] = [];
-    if (stretch !== undefined && before !== undefined) made.push(...fade(before, still, stretch, latent, manifest));
-    if (stretch === undefined || latent === stretch.end) made.push(group);
+    if (within !== undefined && before !== undefined) made.push(...fade(before, still, within, latent, manifest));
+    if (within === undefined || latent === within.end) made.push(group);
     yield* made;
     lacking += lengthOf(group, axis.time) - made.reduce((sum, part) => sum + lengthOf(part, axis.time), 0);
     before = still;
     latent++;
   }
-  // Latents that break off within a stretch make as many frames as they stand for all the same.
+  // Latents that break off within a glide make as many frames as they stand for all the same.
   for (; lacking > 0 && before !== undefined; lacking--) yield before;
 }
 
-/** Yields a stretch's frames after the still of the latent frame before this one, up to this one's. Stills lie at even distances
- * between the still that starts the stretch and the first frame of the one that ends it. */
+/** Yields a glide's frames after the still of the latent frame before this one, up to this one's. Stills lie at even distances
+ * between the still that starts it and the first frame of the one that ends it. */
 function* fade(
   before: Tensor,
   still: Tensor,
-  { start, end }: Stretch,
+  { start, end }: Glide,
   latent: number,
   manifest: Manifest,
 ): Generator<Tensor> {

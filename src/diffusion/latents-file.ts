@@ -2,7 +2,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { z } from 'zod';
 import { BundleError, expected, FormatError, OutputError } from '../errors.js';
-import type { Stretch } from '../media/clip.js';
+import type { Glide } from '../media/clip.js';
 import { dropTemporary, reserveTemporary } from '../media/temporary-file.js';
 import type { Model } from '../networks/model.js';
 import { openSafetensors, SafetensorsWriter } from '../tensor/safetensors.js';
@@ -18,7 +18,7 @@ export interface LatentsInfo {
   /** Frames in front of those, which are left out. Default 0. */
   readonly leadFrames?: number | undefined;
   /** Where latent frames are stills that are faded into each other. Default nowhere. */
-  readonly glides?: readonly Stretch[] | undefined;
+  readonly glides?: readonly Glide[] | undefined;
   /** Settings of the run that made the latents. */
   readonly settings: Readonly<Record<string, unknown>>;
 }

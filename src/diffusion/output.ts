@@ -1,7 +1,7 @@
 // Latents on their way out: handed to who keeps them, decoded, cut to length, as frames.
 import { setImmediate } from 'node:timers/promises';
 import { throwIfCancelled } from '../errors.js';
-import type { Stretch } from '../media/clip.js';
+import type { Glide } from '../media/clip.js';
 import type { Frame } from '../media/frame.js';
 import { pixelsToFrames } from '../media/pixels.js';
 import type { Model } from '../networks/model.js';
@@ -18,7 +18,7 @@ export interface DecodeOptions {
   readonly limit?: (() => number | undefined) | undefined;
   readonly tileSize?: number | undefined;
   /** Where latent frames are stills that are faded into each other. Default nowhere. */
-  readonly glides?: readonly Stretch[] | undefined;
+  readonly glides?: readonly Glide[] | undefined;
   /** Where a decoder that finishes the denoising gets its noise from; the run's, where there is one. */
   readonly noise?: NoiseSource | undefined;
   /** Frames expected, for progress. */

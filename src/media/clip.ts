@@ -2,8 +2,8 @@
 import type { Tensor } from '../tensor/tensor.js';
 import type { Frame } from './frame.js';
 
-/** From one latent frame to a later one. */
-export interface Stretch {
+/** Two latent frames of a clip between which each is a still. */
+export interface Glide {
   readonly start: number;
   readonly end: number;
 }
@@ -23,7 +23,7 @@ export interface Clip {
   /** Frames decoded from the latents in front of the clip, which are no part of it. Default 0. */
   readonly leadFrames?: number | undefined;
   /** Where latent frames are stills, whose frames are faded into each other when they are decoded. Default nowhere. */
-  readonly glides?: readonly Stretch[] | undefined;
+  readonly glides?: readonly Glide[] | undefined;
   /** What was asked for: pipeline, model, prompt, seed and every option, as it goes into the file. */
   readonly settings: Readonly<Record<string, unknown>>;
   /** File whose sound goes with the clip, if any, and where in it the clip starts. */

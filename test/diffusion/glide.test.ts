@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { glide } from '../../src/diffusion/glide.js';
-import type { Stretch } from '../../src/media/clip.js';
+import type { Glide } from '../../src/media/clip.js';
 import { loadModel } from '../../src/networks/load-model.js';
 import { createTensor, type Tensor } from '../../src/tensor/tensor.js';
 
@@ -13,11 +13,7 @@ function frames(values: readonly number[]): Tensor {
 }
 
 /** The values of frames after a glide, the clip's given in pieces of `pieceLength` frames. */
-async function glided(
-  values: readonly number[],
-  stretches: readonly Stretch[],
-  pieceLength: number,
-): Promise<number[]> {
+async function glided(values: readonly number[], stretches: readonly Glide[], pieceLength: number): Promise<number[]> {
   async function* pieces() {
     for (let at = 0; at < values.length; at += pieceLength) yield frames(values.slice(at, at + pieceLength));
   }
