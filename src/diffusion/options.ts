@@ -95,10 +95,7 @@ export const samplingOptions = {
     .meta({ flag: 'guidance-rescale' })
     .describe('share by which guided contrast is brought back'),
   guidanceStart: share.default(0).meta({ flag: 'guidance-start' }).describe('share of the steps before guidance is on'),
-  guidanceEnd: share
-    .optional()
-    .meta({ flag: 'guidance-end' })
-    .describe('share of the steps after which it is off (default: the model’s, or 1)'),
+  guidanceEnd: share.default(1).meta({ flag: 'guidance-end' }).describe('share of the steps after which it is off'),
   seed: z
     .int()
     .min(0)

@@ -37,7 +37,6 @@ export async function prepareSampling(
   const negativePrompt = options.negativePrompt ?? defaults.negativePrompt;
   const steps = options.steps ?? defaults.steps;
   const guidanceScale = options.guidanceScale ?? defaults.guidanceScale;
-  const guidanceEnd = options.guidanceEnd ?? defaults.guidanceEnd ?? 1;
   const isTold = graphs.denoiser.inputs.includes('guidance');
   const isZero = options.negativePrompt === undefined && graphs.textEncoder.unaskedNegative === 'zeros';
   const scale2 = secondScale(model.manifest, options);
@@ -71,7 +70,7 @@ export async function prepareSampling(
         scale2,
         rescale: options.guidanceRescale,
         start: options.guidanceStart,
-        end: guidanceEnd,
+        end: options.guidanceEnd,
       },
       toldGuidance: isTold ? guidanceScale : undefined,
       prompts: timed,
@@ -91,7 +90,7 @@ export async function prepareSampling(
       ...(trueScale === undefined ? {} : { trueGuidanceScale: trueScale }),
       guidanceRescale: options.guidanceRescale,
       guidanceStart: options.guidanceStart,
-      guidanceEnd,
+      guidanceEnd: options.guidanceEnd,
       // To ask for it by --like would be to ask for its embeddings.
       ...(isZero ? {} : { negativePrompt }),
       windows: options.windows,

@@ -136,8 +136,6 @@ export const manifestSchema = z.object({
     guidanceScale: z.number().min(0),
     /** The same where a source clip is followed, which needs less of it. Default: guidanceScale. */
     sourceGuidanceScale: z.number().min(0).optional(),
-    /** Share of the steps after which guidance is off. Default 1. */
-    guidanceEnd: z.number().min(0).max(1).optional(),
     negativePrompt: z.string(),
     strength: z.number().gt(0).max(1),
     /**

@@ -4,7 +4,6 @@ import { test } from 'node:test';
 import { prepareSampling } from '../../src/diffusion/prepare.js';
 import { InvalidOptionError } from '../../src/errors.js';
 import { loadModel } from '../../src/networks/load-model.js';
-import type { Model } from '../../src/networks/model.js';
 import { familyFixtures } from '../families/fixtures.js';
 import { withTinyModel } from '../networks/tiny-model.js';
 
@@ -81,22 +80,4 @@ test('what a model does not read of a prompt is told, of the negative prompt too
     const whole = await prepareSampling(model, options, [{ text: 'cat '.repeat(25_000) }], {});
     assert.equal(whole.warnings.length, 1);
     assert.ok(String(whole.warnings).length < 250);
-  }));
-
-test('guidance ends where it is asked to, or else where the model says', () =>
-  withTinyModel(async (model) => {
-    const { defaults, ...manifest } = model.manifest;
-    const early: Model = Object.create(model, {
-      name: { value: model.name },
-      loras: { value: model.loras },
-      encodePrompts: { value: model.encodePrompts.bind(model) },
-      schedulerConfig: { value: model.schedulerConfig },
-      manifest: { value: { ...manifest, defaults: { ...defaults, guidanceEnd: 0.25 } } },
-    });
-    const end = async (on: Model, guidanceEnd: number | undefined) => {
-      const { sampling, settings } = await prepareSampling(on, { ...options, guidanceEnd }, prompts, {});
-      assert.equal(settings.guidanceEnd, sampling.guidance.end);
-      return sampling.guidance.end;
-    };
-    assert.deepEqual([await end(model, undefined), await end(early, undefined), await end(early, 0.5)], [1, 0.25, 0.5]);
   }));

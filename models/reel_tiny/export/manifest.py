@@ -45,7 +45,6 @@ DEFAULTS = {
     "steps": 8,
     "guidanceScale": 2,
     "sourceGuidanceScale": 1,
-    "guidanceEnd": 0.25,
     "negativePrompt": "",
     "strength": 1,
 }
