@@ -9,10 +9,16 @@ const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 export function watchInterruption(note: () => void): { signal: AbortSignal; stop: () => void } {
   const controller = new AbortController();
   const interrupt = () => {
-    // Files that are half written are removed by exit hooks.
-    if (controller.signal.aborted) process.exit(exitCodes.interrupted);
+    if (controller.signal.aborted) endAtOnce();
     controller.abort(new CancelledError('The run was interrupted.'));
     note();
+  };
+  const endAtOnce = () => {
+    // Files that are half written are removed by exit hooks. An orderly exit would tear networks down while they run, which at times
+    // aborts; shells give a process that SIGINT ended the same code, 130.
+    process.emit('exit', exitCodes.interrupted);
+    for (const name of signals) process.removeAllListeners(name);
+    process.kill(process.pid, 'SIGINT');
   };
   for (const name of signals) if (name in constants.signals) process.on(name, interrupt);
   return {

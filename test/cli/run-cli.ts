@@ -10,6 +10,8 @@ export const tinyBundle = fileURLToPath(new URL('../../../test/fixtures/tiny-bun
 
 export interface Ended {
   readonly code: number | null;
+  /** The signal that the system ended it for, in place of a code. */
+  readonly signal: NodeJS.Signals | null;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -41,6 +43,6 @@ export function runCli(
       onStderr(stderr, (signal) => child.kill(signal));
     });
     child.once('error', reject);
-    child.once('close', (code) => resolve({ code, stdout, stderr }));
+    child.once('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
   });
 }

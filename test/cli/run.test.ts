@@ -211,7 +211,8 @@ test('interrupted twice it ends at once, and leaves nothing', async () => {
       if (signal !== undefined) kill(signal);
     },
   );
-  assert.equal(ended.code, 130);
+  // By SIGINT, which shells call 130; where the process was past all handlers, by the second signal itself.
+  assert.ok(ended.signal === 'SIGINT' || ended.signal === 'SIGTERM', `ended with ${ended.code ?? ended.signal}`);
   assert.deepEqual(await readdir(folder), []);
 });
 
