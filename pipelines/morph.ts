@@ -16,6 +16,7 @@ import { gather } from '../src/diffusion/source-windows.js';
 import { encodeStill, readStill } from '../src/diffusion/stills.js';
 import { expected, InvalidOptionError, MediaError } from '../src/errors.js';
 import type { Glide } from '../src/media/clip.js';
+import type { MediaInfo } from '../src/media/media-info.js';
 import { probe } from '../src/media/probe.js';
 import type { Manifest } from '../src/networks/manifest.js';
 import type { Model } from '../src/networks/model.js';
@@ -59,7 +60,9 @@ export const morph = definePipeline({
   async run(model, options, context) {
     const { manifest } = model;
     const files = options.keyframes.map((keyframe) => (isFileName(keyframe) ? keyframe : undefined));
-    const size = await pathSize(model, options, files, context);
+    const infos: (MediaInfo | undefined)[] = [];
+    for (const file of files) infos.push(file === undefined ? undefined : await probe(file, context));
+    const size = pathSize(manifest, options, infos);
     const numFrames = options.numFrames ?? defaultLength(manifest, options.keyframes.length);
     const frameRate = options.frameRate ?? manifest.defaults.frameRate;
     const shape = latentShape(manifest, size, latentFrames(manifest, numFrames));
@@ -78,10 +81,7 @@ export const morph = definePipeline({
     const refine = options.refine ?? (isPromptsAlone ? 1 : Math.max(defaultRefine, leastRefine));
     const texts = options.keyframes.map((keyframe, index) => ({ text: files[index] === undefined ? keyframe : '' }));
     const prepared = await prepareSampling(model, { ...options, windows, strength: refine, frameRate }, texts, context);
-    const stills = await Promise.all(
-      files.map(async (file) => file !== undefined && (await probe(file, context)).isStill),
-    );
-    const glides = manifest.latent.temporalCompression === 1 ? [] : betweenStills(stills, frames);
+    const glides = betweenStills(infos, frames);
     const places = pathPlaces(frames, options.keyframes.length, options.ease);
 
     async function* makeLatents(): AsyncGenerator<Tensor> {
@@ -101,7 +101,9 @@ export const morph = definePipeline({
         keyframes.push(
           file === undefined
             ? await promptKeyframe({ ...sampling, prompts: [{ prompt }] }, shape, context)
-            : await fileKeyframe(model, file, size, frameRate, frames, context),
+            : infos[index]?.isStill === true
+              ? await encodeStill(model, await readStill(file, size, context), frames, context)
+              : await clipKeyframe(model, file, size, frameRate, frames, context),
         );
       }
       const path = pathLatents(keyframes, places);
@@ -154,19 +156,13 @@ function isFileName(keyframe: string): boolean {
   return /^\.[a-z0-9]{2,5}$/i.test(extname(keyframe)) || (keyframe.includes(sep) && !keyframe.includes(' '));
 }
 
-async function pathSize(
-  model: Model,
-  asked: Partial<Size>,
-  files: readonly (string | undefined)[],
-  context: RunContext,
-): Promise<Size> {
-  const first = files.find((file) => file !== undefined);
-  if (first === undefined) return clipSize(model.manifest, asked);
-  return sourceSize(model.manifest, await probe(first, { signal: context.signal }), asked);
+function pathSize(manifest: Manifest, asked: Partial<Size>, infos: readonly (MediaInfo | undefined)[]): Size {
+  const first = infos.find((info) => info !== undefined);
+  return first === undefined ? clipSize(manifest, asked) : sourceSize(manifest, first, asked);
 }
 
-/** Returns the latents of a picture that stands still, or of a clip's first frames. */
-async function fileKeyframe(
+/** Returns the latents of a clip's first frames. */
+async function clipKeyframe(
   model: Model,
   path: string,
   size: Size,
@@ -174,8 +170,6 @@ async function fileKeyframe(
   frames: number,
   context: RunContext,
 ): Promise<Tensor> {
-  const info = await probe(path, { signal: context.signal });
-  if (info.isStill) return encodeStill(model, await readStill(path, size, context), frames, context);
   const source = new Source(path, { ...size, frameRate, maxFrames: pixelFrames(model.manifest, frames) });
   const whole = await gather(source.pieces(model, context));
   if (whole === undefined) throw new MediaError(`Expected at least one frame in ${path}, got none.`);
@@ -191,10 +185,10 @@ async function promptKeyframe(sampling: Sampling, shape: readonly number[], cont
 }
 
 /** Returns where the path lies between two pictures: what is there is a row of stills. */
-function betweenStills(isStill: readonly boolean[], frames: number): Glide[] {
-  const time = (keyframe: number) => keyframeTime(keyframe, isStill.length, frames);
-  return isStill.flatMap((still, index) =>
-    still && isStill[index + 1] === true ? [{ start: time(index), end: time(index + 1) }] : [],
+function betweenStills(infos: readonly (MediaInfo | undefined)[], frames: number): Glide[] {
+  const time = (keyframe: number) => keyframeTime(keyframe, infos.length, frames);
+  return infos.flatMap((info, index) =>
+    info?.isStill === true && infos[index + 1]?.isStill === true ? [{ start: time(index), end: time(index + 1) }] : [],
   );
 }
 

@@ -14,6 +14,7 @@ from reel_tiny.denoiser.planner import MOMENTS, POSE
 from reel_tiny.denoiser.tasks import Batch
 from reel_tiny.denoiser.train import STEADY, channel_gains, check_compiled, flow_loss, is_hidden_matrix, share_out
 from reel_tiny.export.graph import round_to_half
+from reel_tiny.precision import autocast
 from reel_tiny.weights import grow_denoiser, load_denoiser
 
 torch.set_num_threads(1)
@@ -152,3 +153,10 @@ def test_a_compiler_that_loses_gradients_is_found_out(denoiser: Denoiser) -> Non
 
     with pytest.raises(RuntimeError, match="Train without --compile"):
         check_compiled(model, cut, batch, text, torch.ones(16))
+
+
+@pytest.mark.parametrize(("capabilities", "dtype"), [({"avx512_bf16": True}, torch.bfloat16), ({"bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)])
+def test_bfloat16_is_for_cpus_that_calculate_in_it(capabilities: dict[str, bool], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    with autocast(torch.device("cpu")):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype

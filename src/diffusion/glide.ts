@@ -1,8 +1,9 @@
 // Glides between stills: what changes from one latent frame to the next is spread over the pixel frames that they stand for.
 import type { Glide } from '../media/clip.js';
 import type { Manifest } from '../networks/manifest.js';
+import { rechunk } from '../networks/rechunk.js';
 import { lerp } from '../tensor/math.js';
-import { axis, concat, lengthOf, slice, type Tensor } from '../tensor/tensor.js';
+import { axis, lengthOf, slice, type Tensor } from '../tensor/tensor.js';
 import { pixelFrames } from './geometry.js';
 
 /**
@@ -21,12 +22,13 @@ export async function* glide(
   let lacking = 0;
   for await (const group of byLatentFrame(pixels, manifest)) {
     const within = glides.find(({ start, end }) => start < latent && latent <= end);
-    const still = lastOf(group);
+    const length = lengthOf(group, axis.time);
+    const still = slice(group, axis.time, length - 1, length);
     const made: Tensor[] = [];
     if (within !== undefined && before !== undefined) made.push(...fade(before, still, within, latent, manifest));
     if (within === undefined || latent === within.end) made.push(group);
     yield* made;
-    lacking += lengthOf(group, axis.time) - made.reduce((sum, part) => sum + lengthOf(part, axis.time), 0);
+    lacking += length - made.reduce((sum, part) => sum + lengthOf(part, axis.time), 0);
     before = still;
     latent++;
   }
@@ -54,21 +56,12 @@ function* fade(
 }
 
 /** Yields the pixels of each latent frame by itself: one frame, then as many as the VAE codes together. */
-async function* byLatentFrame(pixels: AsyncIterable<Tensor>, manifest: Manifest): AsyncGenerator<Tensor> {
-  let held: Tensor | undefined;
-  let length = 1;
-  for await (const piece of pixels) {
-    held = held === undefined ? piece : concat([held, piece], axis.time);
-    while (held !== undefined && lengthOf(held, axis.time) >= length) {
-      const total: number = lengthOf(held, axis.time);
-      yield slice(held, axis.time, 0, length);
-      held = total === length ? undefined : slice(held, axis.time, length, total);
-      length = manifest.latent.temporalCompression;
-    }
-  }
-}
-
-function lastOf(pixels: Tensor): Tensor {
-  const length = lengthOf(pixels, axis.time);
-  return slice(pixels, axis.time, length - 1, length);
+function byLatentFrame(pixels: AsyncIterable<Tensor>, manifest: Manifest): AsyncGenerator<Tensor> {
+  return rechunk(pixels, {
+    firstFrames: 1,
+    chunkFrames: () => manifest.latent.temporalCompression,
+    leadingCopies: 0,
+    // A decoder's pieces are all of one clip.
+    assertPiece: () => {},
+  });
 }
