@@ -160,7 +160,7 @@ def test_latents_are_normalised_over_clips_as_they_are(tmp_path: Path):
     vae.set_latent_statistics(torch.linspace(-0.2, 0.2, 16), torch.linspace(0.5, 1.5, 16))
     pool = np.random.default_rng(0).integers(0, 256, (1, 12, 16, 16, 3), np.uint8)
     np.save(tmp_path / "a.npy", pool)
-    vae.set_latent_statistics(*latent_statistics(vae, Batches(str(tmp_path / "a.npy"), 0), count=3))
+    vae.set_latent_statistics(*latent_statistics(vae, Batches(str(tmp_path / "a.npy"), 0), count=16))
     codes = vae.encode(torch.from_numpy(pool[:, :9]).permute(0, 4, 1, 2, 3).float() / 127.5 - 1)
     assert torch.allclose(codes.mean((0, 2, 3, 4)), torch.zeros(16), atol=1e-3)
     assert torch.allclose(codes.std((0, 2, 3, 4), correction=0), torch.ones(16), atol=2e-2)

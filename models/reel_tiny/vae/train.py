@@ -65,10 +65,10 @@ class Batches:
                 shades[row] = torch.tensor([rng.uniform(0.5, 1.2), rng.uniform(-0.25, 0.25)])
         return Crops(torch.from_numpy(np.stack([self.one(frames, size) for _ in range(count)])), shades)
 
-    def whole(self) -> np.ndarray:
-        """A clip uint8 [4k+1, S, S, 3] as it was rendered."""
+    def whole(self, count: int) -> Tensor:
+        """Clips uint8 [count, 4k+1, S, S, 3] of one pool as they were rendered."""
         pool = self.pools[self.rng.integers(len(self.pools))]
-        return pool[self.rng.integers(len(pool)), : (pool.shape[1] - 1) // 4 * 4 + 1]
+        return torch.from_numpy(pool[self.rng.integers(len(pool), size=count), : (pool.shape[1] - 1) // 4 * 4 + 1])
 
     def one(self, frames: int, size: int) -> np.ndarray:
         rng = self.rng
@@ -140,9 +140,10 @@ def latent_statistics(vae: CausalVae, batches: Batches, count: int = 96) -> tupl
     """Mean and deviation [16] of the latents before they are normalised, over clips as people have them: whole, in their own colours."""
     mean, std = vae.encoder.latent_mean, vae.encoder.latent_std
     latents = []
-    for _ in range(count):
-        clip = torch.tensor(batches.whole()).to(mean.device)
-        latents.append(vae.encode(clip.permute(3, 0, 1, 2)[None].float() / 127.5 - 1)[0].flatten(1))
+    for _ in range(count // 8):
+        clips = batches.whole(8).to(mean.device)
+        z = vae.encode(clips.permute(0, 4, 1, 2, 3).float() / 127.5 - 1)
+        latents.append(z.transpose(0, 1).flatten(1))
     z = torch.cat(latents, 1)
     return z.mean(1) * std + mean, z.std(1) * std
 
