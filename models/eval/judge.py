@@ -2,7 +2,7 @@
 
     python -m eval.judge --cache CACHE --data DATA --out eval/judge.pt [--steps 6000] [--device cuda --ahead 6]
 
-Learns from clips that the renderer made, and from real ones in styles (CACHE, see reel_tiny/denoiser/cache.py), then names
+Learns from clips that the renderer made, and from real ones and photos in styles (CACHE, see reel_tiny/denoiser/cache.py), then names
 new renders of combinations that are held out of training.
 """
 
@@ -39,8 +39,8 @@ WEIGHTS = Path(__file__).parent / "judge.pt"
 SEEN = (0.0, 0.25, 0.5, 0.75, 1.0)
 SIDE = 96
 IGNORED = -1
-# Share of training clips that are of the real world, which tell of styles alone.
-REAL = 0.12
+# Share of training clips that are of the real world, which tell of styles alone: recordings and photos by halves.
+REAL = 0.24
 # Share of clips that are faded into another, to learn what a cross-fade looks like.
 FADED = 0.15
 # Pixels by which frames are moved in training.
@@ -128,13 +128,14 @@ class Examples:
     """Clips of a cache, none of which is of a held-out combination."""
 
     def __init__(self, cache: Path, seed: int) -> None:
-        self.pixels = {name: np.load(cache / name / "pixels.npy", mmap_mode="r") for name in ("world", "real")}
+        self.pixels = {name: np.load(cache / name / "pixels.npy", mmap_mode="r") for name in ("world", "real", "stills")}
         self.rows = {name: json.loads((cache / name / "rows.json").read_text()) for name in self.pixels}
         self.rng = np.random.default_rng(seed)
 
     def clip(self) -> tuple[np.ndarray, list[int]]:
         """What `look` shows of a clip, and its labels."""
-        name = "real" if self.rng.random() < REAL else "world"
+        draw = self.rng.random()
+        name = "real" if draw < REAL / 2 else "stills" if draw < REAL else "world"
         row = int(self.rng.integers(len(self.rows[name])))
         entry = self.rows[name][row]
         return look(self.pixels[name][row]), labels_of(None if entry["spec"] is None else Spec(**entry["spec"]), entry["style"])

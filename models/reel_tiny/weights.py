@@ -94,12 +94,27 @@ def load_denoiser(bundle: Path) -> Denoiser:
     return denoiser.eval()
 
 
-def grow_denoiser(bundle: Path) -> Denoiser:
-    """A denoiser of today's size with the weights of a bundle. Blocks and layers that the bundle lacks start as nothing."""
+def grow_denoiser(bundle: Path, vae: CausalVae | None = None) -> Denoiser:
+    """A denoiser of today's size with the weights of a bundle. Blocks and layers that the bundle lacks start as nothing.
+
+    `vae` may be the bundle's with latents normalised anew. The denoiser then makes those, from noise that is a little too strong or weak for
+    the noise level that it is told, which a short training mends; the shift of their means is left to that too.
+    """
     _, weights = read_graph(bundle / "transformer/model.onnx")
     denoiser = Denoiser(Config())
     denoiser.load_state_dict({name: weights.get(name, start) for name, start in denoiser.state_dict().items()})
+    if vae is not None:
+        rescale(denoiser, vae.encoder.latent_std / load_vae(bundle).encoder.latent_std)
     return denoiser
+
+
+@torch.no_grad()
+def rescale(denoiser: Denoiser, ratio: Tensor) -> None:
+    """Makes a denoiser of latents `ratio` [16] x into one of latents x."""
+    given = torch.cat([ratio, ratio, ratio.new_ones(2)])  # noisy latents, condition latents, masks
+    denoiser.stem.weight.mul_(given[:, None, None])
+    denoiser.out.weight.div_(ratio[:, None, None, None])
+    denoiser.out.bias.div_(ratio)
 
 
 def fill(module: nn.Module, weights: Weights) -> None:

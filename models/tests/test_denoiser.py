@@ -12,10 +12,10 @@ from reel_tiny.denoiser.export import add_denoiser, example
 from reel_tiny.denoiser.network import Config, Denoiser, enlarge
 from reel_tiny.denoiser.planner import MOMENTS, POSE
 from reel_tiny.denoiser.tasks import Batch
-from reel_tiny.denoiser.train import STEADY, channel_gains, check_compiled, flow_loss, is_hidden_matrix, share_out
+from reel_tiny.denoiser.train import RESTING, STEADY, STILL, channel_gains, check_compiled, flow_loss, is_hidden_matrix, share_out
 from reel_tiny.export.graph import round_to_half
 from reel_tiny.precision import autocast
-from reel_tiny.weights import grow_denoiser, load_denoiser
+from reel_tiny.weights import grow_denoiser, load_denoiser, load_vae
 
 torch.set_num_threads(1)
 SMALL = Config(widths=(16, 32, 32), encoder_blocks=(1, 1), decoder_blocks=(1, 1), coarse_blocks=1, embedding=32, head_width=16)
@@ -108,19 +108,24 @@ def test_errors_count_by_what_they_show_and_steps_of_them_by_its_square() -> Non
     target = torch.zeros(1, 16, 4, 2, 2)
     batch = batch_of(target, target, torch.zeros(1, 2, 4, 2, 2), posed=0)
 
-    def loss(channel: int, frames: slice) -> float:
+    def loss(channel: int, frames: slice, steps: float = 0.0) -> float:
+        """`steps`: by which the target changes from frame to frame."""
+        target[:] = steps * torch.arange(4)[:, None, None]
+
         def model(noisy: torch.Tensor, timestep: torch.Tensor, *_: object) -> tuple[torch.Tensor, torch.Tensor]:
             sigma = timestep / 1000
             off = torch.zeros_like(noisy)
             off[:, channel, frames] = 1 / (sigma**2 + (1 - sigma) ** 2) ** 0.5
-            return noisy / sigma + off, batch.poses
+            return (noisy - target) / sigma + off, batch.poses
 
         with torch.autocast("cpu", enabled=False):
             return flow_loss(model, batch, torch.zeros(1, 1, 192), gains, torch.Generator().manual_seed(0)).item()
 
     squares = (gains.square() / gains.square().mean()).tolist()
     assert loss(5, slice(None)) == pytest.approx(1 / 16, rel=1e-3) and loss(0, slice(None)) == pytest.approx(3 / 16, rel=1e-3)
-    assert loss(0, slice(3, 4)) == pytest.approx(3 / 16 / 4 + STEADY * squares[0] / 16 / 3, rel=1e-3)
+    step = STEADY * squares[0] / 16 / 3
+    assert loss(0, slice(3, 4)) == pytest.approx(3 / 16 / 4 + (1 + STILL) * step, rel=1e-3)
+    assert loss(0, slice(3, 4), RESTING**0.5) == pytest.approx(3 / 16 / 4 + (1 + STILL / 2) * step, rel=1e-2)
 
 
 def test_what_a_bundle_lacks_starts_as_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +135,15 @@ def test_what_a_bundle_lacks_starts_as_nothing(monkeypatch: pytest.MonkeyPatch) 
     grown = grow_denoiser(BUNDLE)
     assert sum(p.numel() for p in grown.parameters()) > sum(p.numel() for p in known.parameters())
     assert torch.equal(grown(*inputs), known(*inputs))
+
+
+def test_latents_normalised_anew_are_made_as_the_others_were() -> None:
+    vae, (latents, timestep, text, condition, mask) = load_vae(BUNDLE), example(1, 3, 8, 8, 5)
+    ratio = torch.linspace(0.8, 1.2, 16)
+    vae.set_latent_statistics(vae.encoder.latent_mean.clone(), ratio * vae.encoder.latent_std)
+    wide = ratio[:, None, None, None]
+    made = grow_denoiser(BUNDLE, vae)(latents / wide, timestep, text, condition / wide, mask)
+    torch.testing.assert_close(made * wide, grow_denoiser(BUNDLE)(latents, timestep, text, condition, mask), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 5), (2, 9)])

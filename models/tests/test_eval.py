@@ -130,16 +130,18 @@ def test_the_judge_knows_every_scene() -> None:
 
 def test_training_examples_tell_of_the_small_world_and_of_styles(clip: np.ndarray, tmp_path: Path) -> None:
     spec = Spec("fox", "snow", "left", "pencil", 0)
-    for name, rows in (("world", [{"spec": asdict(spec), "style": "pencil", "source": 0}]), ("real", [{"spec": None, "style": "sepia", "source": 0}])):
+    sets = {"world": (clip, spec, "pencil"), "real": (255 - clip, None, "sepia"), "stills": (255 - clip[:1], None, "comic")}
+    for name, (pixels, of, style) in sets.items():
         (tmp_path / name).mkdir()
-        np.save(tmp_path / name / "pixels.npy", clip[None] if name == "world" else 255 - clip[None])
-        (tmp_path / name / "rows.json").write_text(json.dumps(rows))
-    seen, labels = Examples(tmp_path, 0).batch(100)
-    real = labels[:, 0] == IGNORED
-    assert 2 < real.sum() < 30
-    assert (seen[~real] == torch.from_numpy(look(clip))).all() and (seen[real] == torch.from_numpy(look(255 - clip))).all()
-    assert labels[~real].tolist() == [labels_of(spec, "pencil")] * int((~real).sum())
-    assert labels[real].tolist() == [labels_of(None, "sepia")] * int(real.sum())
+        np.save(tmp_path / name / "pixels.npy", pixels[None])
+        (tmp_path / name / "rows.json").write_text(json.dumps([{"spec": of and asdict(of), "style": style, "source": 0}]))
+    seen, labels = Examples(tmp_path, 0).batch(200)
+    counts = {}
+    for name, (pixels, of, style) in sets.items():
+        found = (labels == torch.tensor(labels_of(of, style))).all(1)
+        assert (seen[found] == torch.from_numpy(look(pixels))).all()
+        counts[name] = int(found.sum())
+    assert sum(counts.values()) == 200 and all(10 < counts[name] < 40 for name in ("real", "stills"))
 
 
 def test_roughened_frames_keep_their_size_and_their_order() -> None:

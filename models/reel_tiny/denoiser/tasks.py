@@ -166,13 +166,13 @@ class Tasks:
     def clip(self) -> Sample:
         """A whole clip of 7 latent frames."""
         draw = self.rng.random()
-        if draw < 0.50:
+        if draw < 0.44:
             return self._text(0, 7)
-        if draw < 0.64:
+        if draw < 0.57:
             return self._keep(0, 7, "first")
-        if draw < 0.69:
+        if draw < 0.62:
             return self._keep(0, 7, "both")
-        if draw < 0.79:
+        if draw < 0.72:
             return self._keep(0, 7, "mask")
         return self._restyle("real" if self.rng.random() < 0.55 else "world", 0, 7)
 

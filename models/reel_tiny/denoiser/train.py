@@ -42,6 +42,10 @@ SAVE_SECONDS = 120
 LOSSES_READ = 20
 # Weight of the error's change from one latent frame to the next. At 0 each frame is right on its own, and what should rest flickers.
 STEADY = 1.0
+# Where the target rests, that weighs 1 + STILL: small steps are seen there, and the VAE adds none of its own. RESTING is the mean squared
+# step of a latent at which half of it is left.
+STILL = 6.0
+RESTING = 0.03
 # Weight of the squared error in where the thing is, in fractions of the frame.
 PLACED = 30.0
 Denoise = Callable[..., tuple[Tensor, Tensor]]
@@ -66,7 +70,7 @@ def channel_gains(vae: Path, latents: np.ndarray, device: torch.device) -> Tenso
 
 
 def flow_loss(denoise: Denoise, batch: Batch, text: Tensor, gains: Tensor, generator: torch.Generator) -> Tensor:
-    """Mean squared error in the network's own unit-variance target, and of its steps in time; what is kept counts a tenth.
+    """Mean squared error in the network's own unit-variance target, and of its steps in time, most of all where the target has none; what is kept counts a tenth.
 
     `text` [B, 32, 192]: the batch's words. `gains` [16]: an error counts by what it shows in pixels, a step between frames by the square of it, as flicker is seen
     in flat areas first. Where the thing was found to be counts too.
@@ -85,6 +89,7 @@ def flow_loss(denoise: Denoise, batch: Batch, text: Tensor, gains: Tensor, gener
     loss = weighted_mean(seen * error.square(), weight)
     if error.shape[2] > 1:
         flicker = seen.square() / seen.square().mean() * error.diff(dim=2).square()
+        flicker = flicker * (1 + STILL * RESTING / (batch.target.diff(dim=2).square().mean(1, keepdim=True) + RESTING))
         loss = loss + STEADY * weighted_mean(flicker, torch.minimum(weight[:, :, 1:], weight[:, :, :-1]))
     misplaced = (poses.float() - batch.poses).square().mean((1, 2, 3)) * batch.posed
     return loss + PLACED * misplaced.sum() / batch.posed.sum().clamp(min=1)
@@ -305,7 +310,7 @@ def main() -> None:
     for name in ("cache", "bundle", "planner", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--vae", type=Path, help="a checkpoint")
-    parser.add_argument("--grow", action="store_true", help="begin at the bundle's denoiser")
+    parser.add_argument("--grow", action="store_true", help="begin at the bundle's denoiser; with --vae, that is the bundle's with other latent statistics")
     parser.add_argument("--picture-minutes", type=float, default=28)
     parser.add_argument("--clip-minutes", type=float, default=27)
     parser.add_argument("--picture-batch", type=int, default=32, help="a worker")
@@ -324,7 +329,7 @@ def main() -> None:
     torch.manual_seed(options.seed)
     torch.set_num_threads(1)  # before forking: OpenMP's threads don't survive a fork
     os.makedirs(options.out, exist_ok=True)
-    model = grow_denoiser(options.bundle) if options.grow else Denoiser(Config())
+    model = grow_denoiser(options.bundle, load_vae(options.vae or options.bundle)) if options.grow else Denoiser(Config())
     model.planner.load_state_dict(torch.load(options.planner, map_location="cpu", weights_only=True))
     device = torch.device(options.device)
     shared = Shared(options.workers, options.out / "checkpoint.pt", model, device)
