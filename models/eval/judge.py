@@ -189,6 +189,15 @@ def train(judge: Judge, batches: Iterator[tuple[Tensor, Tensor]], device: torch.
     judge.cpu().eval().requires_grad_(False)
 
 
+@torch.no_grad()
+def mix(judge: Judge, other: Judge) -> None:
+    """Makes the judge the mean of both, batch statistics too."""
+    known = other.state_dict()
+    for name, value in judge.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(known[name], 0.5)
+
+
 def check(judge: Judge, assets: str, count: int) -> dict[str, float]:
     """The share named right, by aspect, of renders of held-out combinations; and of cross-fades of two of them."""
     rng = np.random.default_rng(99)
@@ -210,12 +219,15 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--start", type=Path, help="a judge to go on from")
+    parser.add_argument("--mean", action="store_true", help="write the mean of the weights at the start and at the end, which keeps more of what was known")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--ahead", type=int, default=0, help="processes that draw clips before they are needed")
     parser.add_argument("--checked", type=int, default=500, help="renders to name at the end")
     options = parser.parse_args()
+    if options.mean and options.start is None:
+        parser.error("Expected --start with --mean, got none.")
     torch.manual_seed(0)
     np.random.seed(0)
     torch.set_num_threads(options.threads)
@@ -227,6 +239,8 @@ def main() -> None:
         return lambda: examples.batch(options.batch)
 
     train(judge, feed(start, options.seed, options.ahead), torch.device(options.device), options.steps, options.rate)
+    if options.mean:
+        mix(judge, load_judge(options.start))
     state = {name: value.half() if value.is_floating_point() else value for name, value in judge.state_dict().items()}
     torch.save({"names": {name: list(names) for name, names in ASPECTS.items()}, "judge": state}, options.out)
     with torch.no_grad():

@@ -12,7 +12,7 @@ import torch
 
 from eval.clips import motion_steps, psnr, read_folder, ssim, write_clip, write_picture
 from eval.edits import RESTYLES, edge_correlation, flicker
-from eval.judge import ASPECTS, IGNORED, SEEN, SIDE, Examples, Judge, fade_some, labels_of, load_judge, look, meant, name_clips, roughen, to_input, train
+from eval.judge import ASPECTS, IGNORED, SEEN, SIDE, Examples, Judge, fade_some, labels_of, load_judge, look, meant, mix, name_clips, roughen, to_input, train
 from eval.prompts import held_out_specs, said_otherwise, spread, vocabulary
 from eval.row import Number, share
 from reel_tiny.data.sources import read_video
@@ -142,6 +142,15 @@ def test_training_examples_tell_of_the_small_world_and_of_styles(clip: np.ndarra
         assert (seen[found] == torch.from_numpy(look(pixels))).all()
         counts[name] = int(found.sum())
     assert sum(counts.values()) == 200 and all(10 < counts[name] < 40 for name in ("real", "stills"))
+
+
+def test_the_mean_of_two_judges_holds_their_batch_statistics_too() -> None:
+    judge, other = Judge(8), Judge(8)
+    before = {name: value.clone() for name, value in judge.state_dict().items()}
+    other.body[1].running_mean.fill_(3.0)
+    mix(judge, other)
+    for name, value in judge.state_dict().items():
+        torch.testing.assert_close(value, (before[name] + other.state_dict()[name]) / 2 if value.is_floating_point() else before[name])
 
 
 def test_roughened_frames_keep_their_size_and_their_order() -> None:

@@ -329,7 +329,7 @@ def main() -> None:
     torch.manual_seed(options.seed)
     torch.set_num_threads(1)  # before forking: OpenMP's threads don't survive a fork
     os.makedirs(options.out, exist_ok=True)
-    model = grow_denoiser(options.bundle, load_vae(options.vae or options.bundle)) if options.grow else Denoiser(Config())
+    model = grow_denoiser(options.bundle, options.vae and load_vae(options.vae)) if options.grow else Denoiser(Config())
     model.planner.load_state_dict(torch.load(options.planner, map_location="cpu", weights_only=True))
     device = torch.device(options.device)
     shared = Shared(options.workers, options.out / "checkpoint.pt", model, device)
