@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from reel_tiny.data.render import ClipRenderer
 from reel_tiny.denoiser.cache import SETS, render_all
 from reel_tiny.denoiser.planner import course_poses
-from reel_tiny.denoiser.tasks import Tasks
+from reel_tiny.denoiser.tasks import FAINT, Tasks
 from reel_tiny.workers import feed, share_out
 from reel_tiny.world.render import Spec, extent, layout
 from reel_tiny.world.sampling import is_held_out
@@ -121,6 +121,12 @@ def test_samples_are_what_they_are_to_be_made_from(tasks: Tasks, made: Path) -> 
             assert np.array_equal(one.poses, np.load(made / name / "poses.npy")[row])
             assert rows[name][row]["spec"]["thing"] is not None and one.text != ""
     assert {(True, False, "world"), (True, False, "pasted"), (False, True, "real"), (False, True, "world"), (False, False, "world")} <= kinds
+
+
+def test_faint_styles_are_drawn_more_often(tasks: Tasks, made: Path) -> None:
+    drawn = [row for row, entry in enumerate(rows_of(made / "stills")) if entry["source"] != row]
+    times = {row: 3 if rows_of(made / "stills")[row]["style"] in FAINT else 1 for row in drawn}
+    assert {row: tasks.styled["stills"].count(row) for row in drawn} == times and set(times.values()) == {1, 3}
 
 
 def test_batches_hold_samples_side_by_side(tasks: Tasks) -> None:

@@ -12,7 +12,7 @@ from reel_tiny.denoiser.export import add_denoiser, example
 from reel_tiny.denoiser.network import Config, Denoiser, enlarge
 from reel_tiny.denoiser.planner import MOMENTS, POSE
 from reel_tiny.denoiser.tasks import Batch
-from reel_tiny.denoiser.train import RESTING, STEADY, STILL, channel_gains, check_compiled, flow_loss, is_hidden_matrix, share_out
+from reel_tiny.denoiser.train import RESTING, STEADY, STILL, Guide, channel_gains, check_compiled, flow_loss, is_hidden_matrix, share_out
 from reel_tiny.export.graph import round_to_half
 from reel_tiny.precision import autocast
 from reel_tiny.weights import grow_denoiser, load_denoiser, load_vae
@@ -126,6 +126,44 @@ def test_errors_count_by_what_they_show_and_steps_of_them_by_its_square() -> Non
     step = STEADY * squares[0] / 16 / 3
     assert loss(0, slice(3, 4)) == pytest.approx(3 / 16 / 4 + (1 + STILL) * step, rel=1e-3)
     assert loss(0, slice(3, 4), RESTING**0.5) == pytest.approx(3 / 16 / 4 + (1 + STILL / 2) * step, rel=1e-2)
+
+
+def test_a_guide_predicts_with_guidance_but_where_a_source_is_followed(denoiser: Denoiser) -> None:
+    latents, timestep, text, condition, mask = example(2, 3, 8, 8, 5)
+    mask[:, 1] = torch.tensor([0.0, 1.0])[:, None, None, None]
+    batch, truth, nothing = batch_of(latents, condition, mask, posed=0), torch.full_like(latents, 7), torch.randn(1, *text.shape[1:])
+    made = Guide(denoiser.denoise, 2.0, nothing)(latents, timestep, text, batch, truth)
+    told, untold = (denoiser(latents, timestep, words, condition, mask, batch.first_frame) for words in (text, nothing.expand_as(text)))
+    torch.testing.assert_close(made[0], (untold + 2 * (told - untold))[0])
+    assert torch.equal(made[1], truth[1])
+
+
+def test_what_is_learnt_of_a_guide_rests_where_the_target_rests() -> None:
+    """Of a guide that is wrong by 1 in the last frame, and of networks that are so there too, or nowhere."""
+    target = torch.zeros(1, 16, 4, 2, 2)
+    batch = batch_of(target, target, torch.zeros(1, 2, 4, 2, 2), posed=0)
+
+    def loss(off: float, steps: float) -> float:
+        """`steps`: by which the target changes from frame to frame."""
+        target[:] = steps * torch.arange(4)[:, None, None]
+
+        def network(off: float):
+            def denoise(noisy: torch.Tensor, timestep: torch.Tensor, *_: object) -> tuple[torch.Tensor, torch.Tensor]:
+                sigma = timestep / 1000
+                wrong = torch.zeros_like(noisy)
+                wrong[:, :, 3:] = off / (sigma**2 + (1 - sigma) ** 2) ** 0.5
+                return (noisy - target) / sigma + wrong, batch.poses
+
+            return denoise
+
+        guide = Guide(network(1.0), 2.0, torch.zeros(1, 1, 192))
+        with torch.autocast("cpu", enabled=False):
+            return flow_loss(network(off), batch, torch.zeros(1, 1, 192), torch.ones(16), torch.Generator().manual_seed(0), guide).item()
+
+    assert loss(1.0, steps=0) == pytest.approx(STEADY * (1 + STILL) / 3, rel=1e-3)
+    assert loss(0.0, steps=0) == pytest.approx(1 / 4, rel=1e-3)
+    assert loss(1.0, steps=100) == pytest.approx(0, abs=1e-3)
+    assert loss(0.0, steps=100) == pytest.approx(1 / 4 + STEADY / 3, rel=1e-3)
 
 
 def test_what_a_bundle_lacks_starts_as_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,9 @@ import { TorchRandom } from '../../src/tensor/random.js';
 import { axis, createTensor, slice, type Tensor } from '../../src/tensor/tensor.js';
 import { join } from '../networks/tiny-model.js';
 
+/** Two passes a step, as most video models take by default. */
+const guidanceScale = 2;
+
 /** A network with its inputs, to be run as often as wanted. */
 export interface PreparedRun {
   /** What PyTorch is given. */
@@ -37,7 +40,7 @@ export async function denoiseStep(model: Model): Promise<PreparedRun> {
     scheduler,
     steps: 1,
     strength: 1,
-    guidance: { scale: defaults.guidanceScale, rescale: 0, start: 0, end: 1 },
+    guidance: { scale: guidanceScale, rescale: 0, start: 0, end: 1 },
     prompts: [{ prompt: rowOf(embeds, 0) }],
     negative: rowOf(embeds, 1),
     windows: 'stream',
@@ -50,7 +53,7 @@ export async function denoiseStep(model: Model): Promise<PreparedRun> {
       timestep: createTensor([1], Float32Array.from(timesteps)),
       sigmas: createTensor([2], Float32Array.from(sigmas)),
       prompt_embeds: embeds.embeds,
-      scale: createTensor([1], Float32Array.of(defaults.guidanceScale)),
+      scale: createTensor([1], Float32Array.of(guidanceScale)),
     },
     ours: () => join(sampleLatents(sampling, shape, { noise }, {})),
   };

@@ -16,6 +16,7 @@ the temporal layers motion. The learning rate follows the time spent, so that a 
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 import os
 import time
@@ -40,6 +41,8 @@ from .tasks import Batch, Tasks
 
 SAVE_SECONDS = 120
 LOSSES_READ = 20
+# Steps in which the learning rates rise.
+WARM_UP = 30
 # Weight of the error's change from one latent frame to the next. At 0 each frame is right on its own, and what should rest flickers.
 STEADY = 1.0
 # Where the target rests, that weighs 1 + STILL: small steps are seen there, and the VAE adds none of its own. RESTING is the mean squared
@@ -49,6 +52,24 @@ RESTING = 0.03
 # Weight of the squared error in where the thing is, in fractions of the frame.
 PLACED = 30.0
 Denoise = Callable[..., tuple[Tensor, Tensor]]
+
+
+class Guide:
+    """What a network that learns no more predicts with classifier-free guidance, for another to predict in one pass (Meng et al. 2022, arXiv:2210.03142).
+
+    `nothing` [1, 32, 192]: the empty prompt.
+    """
+
+    def __init__(self, denoise: Denoise, scale: float, nothing: Tensor) -> None:
+        self.denoise, self.scale, self.nothing = denoise, scale, nothing
+
+    @torch.no_grad()
+    def __call__(self, noisy: Tensor, timestep: Tensor, text: Tensor, batch: Batch, truth: Tensor) -> Tensor:
+        """The prediction [B, 16, t, h, w]; `truth`, what it would be of a perfect network, where a source is followed: that goes without guidance."""
+        rest = batch.condition, batch.mask, batch.first_frame
+        told, untold = (self.denoise(noisy, timestep, words, *rest)[0].float() for words in (text, self.nothing.expand_as(text)))
+        follows = batch.mask[:, 1:].amax((1, 2, 3, 4), keepdim=True) > 0
+        return torch.where(follows, truth, torch.lerp(untold, told, self.scale))
 
 
 @torch.no_grad()
@@ -69,27 +90,30 @@ def channel_gains(vae: Path, latents: np.ndarray, device: torch.device) -> Tenso
     return gains / gains.mean()
 
 
-def flow_loss(denoise: Denoise, batch: Batch, text: Tensor, gains: Tensor, generator: torch.Generator) -> Tensor:
+def flow_loss(denoise: Denoise, batch: Batch, text: Tensor, gains: Tensor, generator: torch.Generator, guide: Guide | None = None) -> Tensor:
     """Mean squared error in the network's own unit-variance target, and of its steps in time, most of all where the target has none; what is kept counts a tenth.
 
     `text` [B, 32, 192]: the batch's words. `gains` [16]: an error counts by what it shows in pixels, a step between frames by the square of it, as flicker is seen
-    in flat areas first. Where the thing was found to be counts too.
+    in flat areas first. Where the thing was found to be counts too. With a `guide` what it predicts is aimed at, but no step in time where the target has none.
     """
     size, device = len(batch.target), batch.target.device
     sigma = torch.sigmoid(torch.randn(size, generator=generator, device=device) * 1.1 + 0.3).clamp(0.002, 0.998)
     noise = torch.randn(batch.target.shape, generator=generator, device=device)
     wide = sigma[:, None, None, None, None]
     noisy = (1 - wide) * batch.target + wide * noise
+    truth = noise - batch.target
     with autocast(device):
+        aim = truth if guide is None else guide(noisy, 1000 * sigma, text, batch, truth)
         prediction, poses = denoise(noisy, 1000 * sigma, text, batch.condition, batch.mask, batch.first_frame)
-    # The prediction's error, divided by the scale 1/s with which the network's output enters it.
-    error = (prediction - (noise - batch.target)) * (wide.square() + (1 - wide).square()).sqrt()
+    # Divided by the scale 1/s with which the network's output enters its prediction.
+    scale = (wide.square() + (1 - wide).square()).sqrt()
     weight = 1 - 0.9 * batch.mask[:, :1]
     seen = gains[:, None, None, None]
-    loss = weighted_mean(seen * error.square(), weight)
-    if error.shape[2] > 1:
-        flicker = seen.square() / seen.square().mean() * error.diff(dim=2).square()
-        flicker = flicker * (1 + STILL * RESTING / (batch.target.diff(dim=2).square().mean(1, keepdim=True) + RESTING))
+    loss = weighted_mean(seen * (scale * (prediction - aim)).square(), weight)
+    if aim.shape[2] > 1:
+        rest = RESTING / (batch.target.diff(dim=2).square().mean(1, keepdim=True) + RESTING)
+        off = scale * (prediction.diff(dim=2) - torch.lerp(aim.diff(dim=2), truth.diff(dim=2), rest))
+        flicker = seen.square() / seen.square().mean() * off.square() * (1 + STILL * rest)
         loss = loss + STEADY * weighted_mean(flicker, torch.minimum(weight[:, :, 1:], weight[:, :, :-1]))
     misplaced = (poses.float() - batch.poses).square().mean((1, 2, 3)) * batch.posed
     return loss + PLACED * misplaced.sum() / batch.posed.sum().clamp(min=1)
@@ -228,6 +252,9 @@ class Feeds:
         tokenizer = Tokenizer.from_file(str(options.bundle / "tokenizer/tokenizer.json"))
         self.device = torch.device(options.device)
         self.encoder: TextEncoder = load_bundled_encoder(options.bundle).to(self.device)
+        empty = tokenizer.encode("")
+        with torch.no_grad():
+            self.nothing = self.encoder(*(torch.tensor([ids], device=self.device) for ids in (empty.ids, empty.attention_mask)))
 
         def start(size: int, clips: bool) -> Callable[[int], Callable[[], Batch]]:
             def with_seed(seed: int) -> Callable[[], Batch]:
@@ -247,7 +274,7 @@ class Feeds:
         return batch, self.encoder(batch.tokens, batch.attention)
 
 
-def work(worker: int, shared: Shared, gains: Tensor, options: argparse.Namespace) -> None:
+def work(worker: int, shared: Shared, gains: Tensor, options: argparse.Namespace, teacher: Denoiser | None) -> None:
     torch.set_num_threads(1)
     out, workers = options.out, options.workers
     seed = options.seed + 1000 * worker + 7 * int(shared.progress[1])
@@ -256,7 +283,12 @@ def work(worker: int, shared: Shared, gains: Tensor, options: argparse.Namespace
     updater = Updater(shared, worker, options)
     # Fused further, PyTorch 2.13 writes C++ for single frames that declares a name twice.
     inductor.cpp.max_horizontal_fusion_size = 1
-    denoise = torch.compile(shared.model.denoise, dynamic=False) if options.compile else shared.model.denoise
+
+    def run(model: Denoiser) -> Denoise:
+        return torch.compile(model.denoise, dynamic=False) if options.compile else model.denoise
+
+    denoise = run(shared.model)
+    guide = teacher and Guide(run(teacher), options.guide, feeds.nothing)
     unchecked = {False, True} if options.compile else set()
     picture_seconds, total = 60 * options.picture_minutes, 60 * (options.picture_minutes + options.clip_minutes)
     losses: list[Tensor] = []
@@ -272,9 +304,9 @@ def work(worker: int, shared: Shared, gains: Tensor, options: argparse.Namespace
         if moving in unchecked:
             check_compiled(shared.model, denoise, batch, text, gains)
             unchecked.remove(moving)
-        loss = flow_loss(denoise, batch, text, gains, generator)
+        loss = flow_loss(denoise, batch, text, gains, generator, guide)
         loss.backward()
-        updater.update(rate_at(seconds / total, options.decay_from, 0.02) * min(1.0, (step + 1) / 100), int(step))
+        updater.update(rate_at(seconds / total, options.decay_from, 0.02) * min(1.0, (step + 1) / WARM_UP), int(step))
         if moving or seconds < picture_seconds:
             losses.append(loss.detach())
         # Reading a loss waits for the device, so it is not done at each step.
@@ -311,6 +343,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--vae", type=Path, help="a checkpoint")
     parser.add_argument("--grow", action="store_true", help="begin at the bundle's denoiser; with --vae, that is the bundle's with other latent statistics")
+    parser.add_argument("--guide", type=float, help="learn to make in one pass what the weights begun at make with this guidance; needs --grow")
     parser.add_argument("--picture-minutes", type=float, default=28)
     parser.add_argument("--clip-minutes", type=float, default=27)
     parser.add_argument("--picture-batch", type=int, default=32, help="a worker")
@@ -326,21 +359,24 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10**9, help="stop after so many")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if options.guide is not None and not options.grow:
+        parser.error("Expected --grow beside --guide, as there must be weights to learn from.")
     torch.manual_seed(options.seed)
     torch.set_num_threads(1)  # before forking: OpenMP's threads don't survive a fork
     os.makedirs(options.out, exist_ok=True)
     model = grow_denoiser(options.bundle, options.vae and load_vae(options.vae)) if options.grow else Denoiser(Config())
     model.planner.load_state_dict(torch.load(options.planner, map_location="cpu", weights_only=True))
     device = torch.device(options.device)
+    teacher = None if options.guide is None else copy.deepcopy(model).eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
     shared = Shared(options.workers, options.out / "checkpoint.pt", model, device)
     latents = np.load(options.cache / "world/latents.npy", mmap_mode="r")
     gains = channel_gains(options.vae or options.bundle, latents[:: max(1, len(latents) // 4)], device)
     print("channel gains: " + " ".join(f"{gain:.2f}" for gain in gains), flush=True)
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=work, args=(worker, shared, gains, options)) for worker in range(1, options.workers)]
+    processes = [context.Process(target=work, args=(worker, shared, gains, options, teacher)) for worker in range(1, options.workers)]
     for process in processes:
         process.start()
-    work(0, shared, gains, options)
+    work(0, shared, gains, options, teacher)
     for process in processes:
         process.join()
 
