@@ -43,7 +43,7 @@ DEFAULTS = {
     "numFrames": 25,
     "frameRate": 12,
     "steps": 8,
-    "guidanceScale": 2,
+    "guidanceScale": 1,
     "sourceGuidanceScale": 1,
     "negativePrompt": "",
     "strength": 1,
