@@ -8,7 +8,7 @@ import { axis, createTensor, slice, type Tensor } from '../../src/tensor/tensor.
 import { join } from '../networks/tiny-model.js';
 
 /** Two passes a step, as most video models take by default. */
-const guidanceScale = 2;
+export const guidanceScale = 2;
 
 /** A network with its inputs, to be run as often as wanted. */
 export interface PreparedRun {

@@ -1,7 +1,7 @@
 // From the start of a process to the end of its first denoise step, at the model's own size.
 import { join } from 'node:path';
 import { loadModel } from '../../src/networks/load-model.js';
-import { denoiseStep } from './denoise-step.js';
+import { denoiseStep, guidanceScale } from './denoise-step.js';
 import { startProgram } from './program.js';
 import { type Benchmark, inTurns, type Setting, secondsOf } from './result.js';
 import type { TorchProcess } from './torch.js';
@@ -42,7 +42,8 @@ async function secondsToFirstStep({ model, folder }: Setting): Promise<number> {
   let seconds: number | undefined;
   const output = join(folder, 'start-up.mp4');
   const arguments_ = ['generate', 'a chicken on a beach', '-o', output, '--seed', '7', '--device', 'cpu'];
-  const { child, ended } = startProgram([...arguments_, '--model', model], (text) => {
+  const guidance = ['--guidance', String(guidanceScale)];
+  const { child, ended } = startProgram([...arguments_, ...guidance, '--model', model], (text) => {
     if (seconds !== undefined || !/^denoise /m.test(text)) return;
     seconds = (performance.now() - start) / 1000;
     child.kill('SIGINT');

@@ -66,10 +66,13 @@ class Guide:
     @torch.no_grad()
     def __call__(self, noisy: Tensor, timestep: Tensor, text: Tensor, batch: Batch, truth: Tensor) -> Tensor:
         """The prediction [B, 16, t, h, w]; `truth`, what it would be of a perfect network, where a source is followed: that goes without guidance."""
-        rest = batch.condition, batch.mask, batch.first_frame
-        told, untold = (self.denoise(noisy, timestep, words, *rest)[0].float() for words in (text, self.nothing.expand_as(text)))
-        follows = batch.mask[:, 1:].amax((1, 2, 3, 4), keepdim=True) > 0
-        return torch.where(follows, truth, torch.lerp(untold, told, self.scale))
+        free = batch.mask[:, 1].amax((1, 2, 3)) == 0
+        aim = truth.clone()
+        if free.any():
+            text, noisy, timestep, *rest = (x[free] for x in (text, noisy, timestep, batch.condition, batch.mask, batch.first_frame))
+            told, untold = (self.denoise(noisy, timestep, words, *rest)[0].float() for words in (text, self.nothing.expand_as(text)))
+            aim[free] = torch.lerp(untold, told, self.scale)
+        return aim
 
 
 @torch.no_grad()
@@ -283,12 +286,9 @@ def work(worker: int, shared: Shared, gains: Tensor, options: argparse.Namespace
     updater = Updater(shared, worker, options)
     # Fused further, PyTorch 2.13 writes C++ for single frames that declares a name twice.
     inductor.cpp.max_horizontal_fusion_size = 1
-
-    def run(model: Denoiser) -> Denoise:
-        return torch.compile(model.denoise, dynamic=False) if options.compile else model.denoise
-
-    denoise = run(shared.model)
-    guide = teacher and Guide(run(teacher), options.guide, feeds.nothing)
+    denoise = torch.compile(shared.model.denoise, dynamic=False) if options.compile else shared.model.denoise
+    # Not compiled: how many samples of a batch it is asked about changes from step to step.
+    guide = teacher and Guide(teacher.denoise, options.guide, feeds.nothing)
     unchecked = {False, True} if options.compile else set()
     picture_seconds, total = 60 * options.picture_minutes, 60 * (options.picture_minutes + options.clip_minutes)
     losses: list[Tensor] = []
