@@ -76,7 +76,20 @@ def _bundled_vae(bundle: Path) -> CausalVae:
     return vae.eval()
 
 
-def load_denoiser(bundle: Path) -> Denoiser:
+def load_denoiser(path: Path) -> Denoiser:
+    """The denoiser of a bundle's folder, or of a checkpoint: there the averaged weights."""
+    return (_bundled_denoiser(path) if path.is_dir() else _trained_denoiser(path)).eval()
+
+
+def _trained_denoiser(checkpoint: Path) -> Denoiser:
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    config = {name: tuple(value) if isinstance(value, list) else value for name, value in saved["config"].items()}
+    denoiser = Denoiser(Config(**config))
+    denoiser.load_state_dict(saved["ema"])
+    return denoiser
+
+
+def _bundled_denoiser(bundle: Path) -> Denoiser:
     _, weights = read_graph(bundle / "transformer/model.onnx")
     denoiser = Denoiser(
         Config(
@@ -91,20 +104,21 @@ def load_denoiser(bundle: Path) -> Denoiser:
         )
     )
     fill(denoiser, weights)
-    return denoiser.eval()
+    return denoiser
 
 
-def grow_denoiser(bundle: Path, vae: CausalVae | None = None) -> Denoiser:
-    """A denoiser of today's size with the weights of a bundle. Blocks and layers that the bundle lacks start as nothing.
+def grow_denoiser(path: Path, std_ratio: Tensor | None = None) -> Denoiser:
+    """A denoiser of today's size with the weights of a bundle or a checkpoint. Blocks and layers that those lack start as nothing.
 
-    `vae` may be the bundle's with latents normalised anew. The denoiser then makes those, from noise that is a little too strong or weak for
-    the noise level that it is told, which a short training mends; the shift of their means is left to that too.
+    `std_ratio` [16]: deviations of the latents that it is to make, before they are normalised, over those of the latents that it made. From a VAE that
+    differs in them alone it then makes the same, from noise that is a little too strong or weak for the noise level that it is told, which a short
+    training mends; the shift of their means is left to that too.
     """
-    _, weights = read_graph(bundle / "transformer/model.onnx")
+    weights = load_denoiser(path).state_dict()
     denoiser = Denoiser(Config())
     denoiser.load_state_dict({name: weights.get(name, start) for name, start in denoiser.state_dict().items()})
-    if vae is not None:
-        rescale(denoiser, vae.encoder.latent_std / load_vae(bundle).encoder.latent_std)
+    if std_ratio is not None:
+        rescale(denoiser, std_ratio)
     return denoiser
 
 

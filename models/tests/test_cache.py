@@ -45,7 +45,7 @@ def pictures(data: Path) -> pytest.MonkeyPatch:
     with pytest.MonkeyPatch.context() as patch:
         for module in ("reel_tiny.denoiser.cache", "reel_tiny.data.render"):
             patch.setattr(f"{module}.load_photos", lambda data: photos)
-            patch.setattr(f"{module}.load_training_clips", lambda clips: videos)
+            patch.setattr(f"{module}.load_training_clips", lambda data, clips: videos)
         yield patch
 
 

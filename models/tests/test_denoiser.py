@@ -128,14 +128,21 @@ def test_errors_count_by_what_they_show_and_steps_of_them_by_its_square() -> Non
     assert loss(0, slice(3, 4), RESTING**0.5) == pytest.approx(3 / 16 / 4 + (1 + STILL / 2) * step, rel=1e-2)
 
 
-def test_a_guide_predicts_with_guidance_but_where_a_source_is_followed(denoiser: Denoiser) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_guide_predicts_with_guidance_but_where_a_source_is_followed(denoiser: Denoiser, whole: bool) -> None:
     latents, timestep, text, condition, mask = example(2, 3, 8, 8, 5)
     mask[:, 1] = torch.tensor([0.0, 1.0])[:, None, None, None]
     batch, truth, nothing = batch_of(latents, condition, mask, posed=0), torch.full_like(latents, 7), torch.randn(1, *text.shape[1:])
-    made = Guide(denoiser.denoise, 2.0, nothing)(latents, timestep, text, batch, truth)
+    asked = []
+
+    def denoise(*inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        asked.append(len(inputs[0]))
+        return denoiser.denoise(*inputs)
+
+    made = Guide(denoise, 2.0, nothing, whole)(latents, timestep, text, batch, truth)
     told, untold = (denoiser(latents, timestep, words, condition, mask, batch.first_frame) for words in (text, nothing.expand_as(text)))
     torch.testing.assert_close(made[0], (untold + 2 * (told - untold))[0])
-    assert torch.equal(made[1], truth[1])
+    assert torch.equal(made[1], truth[1]) and asked == ([2, 2] if whole else [1, 1])
 
 
 def test_what_is_learnt_of_a_guide_rests_where_the_target_rests() -> None:
@@ -169,7 +176,7 @@ def test_what_is_learnt_of_a_guide_rests_where_the_target_rests() -> None:
 def test_what_a_bundle_lacks_starts_as_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     known, inputs = load_denoiser(BUNDLE), example(1, 3, 8, 8, 5)
     larger = {**known.config.as_dict(), "coarse_blocks": known.config.coarse_blocks + 1, "decoder_blocks": tuple(n + 1 for n in known.config.decoder_blocks)}
-    monkeypatch.setattr("reel_tiny.weights.Config", lambda: Config(**larger))
+    monkeypatch.setattr("reel_tiny.weights.Config", lambda **given: Config(**(given or larger)))
     grown = grow_denoiser(BUNDLE)
     assert sum(p.numel() for p in grown.parameters()) > sum(p.numel() for p in known.parameters())
     assert torch.equal(grown(*inputs), known(*inputs))
@@ -180,7 +187,7 @@ def test_latents_normalised_anew_are_made_as_the_others_were() -> None:
     ratio = torch.linspace(0.8, 1.2, 16)
     vae.set_latent_statistics(vae.encoder.latent_mean.clone(), ratio * vae.encoder.latent_std)
     wide = ratio[:, None, None, None]
-    made = grow_denoiser(BUNDLE, vae)(latents / wide, timestep, text, condition / wide, mask)
+    made = grow_denoiser(BUNDLE, vae.encoder.latent_std / load_vae(BUNDLE).encoder.latent_std)(latents / wide, timestep, text, condition / wide, mask)
     torch.testing.assert_close(made * wide, grow_denoiser(BUNDLE)(latents, timestep, text, condition, mask), rtol=1e-4, atol=1e-4)
 
 

@@ -175,19 +175,48 @@ def test_frozen_weights_are_the_mean_of_the_checkpoints():
     assert (mean.encoder.latent_mean == 0.3).all() and (mean.decoder.latent_std == 2.0).all()
 
 
-def test_crops_are_cut_from_pools_and_shaded_on_the_device(tmp_path: Path):
-    pool = np.arange(3 * 16 * 24 * 24 * 3, dtype=np.uint32).reshape(3, 16, 24, 24, 3).astype(np.uint8)
+def test_crops_are_cut_from_pools(tmp_path: Path):
+    # Each pixel says where it is: when, how far down, how far across.
+    pool = np.stack(np.broadcast_arrays(*np.ogrid[100:116, 0:32, 200:232]), -1)[None].repeat(3, 0).astype(np.uint8)
     np.save(tmp_path / "a.npy", pool)
-    drawn = crops(str(tmp_path / "a*.npy"), 0, 0, ((5, 12, 16), (2, 8, 24)))
-    small, large = next(drawn), next(drawn)
-    assert small.clips.shape == (5, 12, 16, 16, 3) and large.clips.shape == (2, 8, 24, 24, 3)
-    pixels = small.pixels(torch.device("cpu"))
-    gain, lift = small.shades[:, :, None, None, None, None].unbind(1)
-    assert pixels.shape == (5, 3, 12, 16, 16) and 0 < (small.shades[:, 0] != 1).sum() < 5 and (lift != 0).any()
-    unshaded = small.clips.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
-    assert torch.allclose(pixels, (unshaded * gain + lift).clamp(-1, 1))
+    batches = Batches(str(tmp_path / "a*.npy"), 0)
+    drawn = batches.draw(400, 12, 16)
+    assert drawn.shape == (400, 3, 12, 16, 16)
+    exact = ((drawn + 1) * 127.5).permute(0, 2, 3, 4, 1)
+    seen = {"streams": 0, "reversed": 0, "mirrored": 0}
+    plain = [clip.round() for clip in exact if (clip - clip.round()).abs().max() < 1e-3 and clip[0, 0, 0, 1] < 32 and 100 <= clip[0, 0, 0, 0] < 116]
+    # The others have other colours (a quarter, of which one in six comes out as it was) or another shade (three in ten).
+    assert 0.45 < len(plain) / len(exact) < 0.65
+    for clip in plain:
+        times, down, across = clip[:, 0, 0, 0], clip[0, :, 0, 1], clip[0, 0, :, 2]
+        assert torch.equal(clip, torch.stack(torch.broadcast_tensors(times[:, None, None], down[None, :, None], across[None, None]), -1))
+        mirrored, backwards, started = across[1] < across[0], times[-1] < times[0], times[0] == times[3]
+        assert torch.equal(across.sort().values, across.min() + torch.arange(16))
+        steps = times.diff() * (-1 if backwards else 1)
+        assert (steps[3 if started else 0 :] == 1).all() and (not started or (steps[:3] == 0).all())
+        seen = {name: seen[name] + bool(flag) for name, flag in zip(seen, (started, backwards, mirrored), strict=True)}
+    for name, share in (("streams", 0.3), ("reversed", 0.2), ("mirrored", 0.5)):
+        assert seen[name] / len(plain) == pytest.approx(share, abs=0.1), name
+
+
+def test_crops_keep_the_cost_of_a_batch(tmp_path: Path):
+    np.save(tmp_path / "long.npy", np.zeros((2, 20, 112, 112, 3), np.uint8))
+    np.save(tmp_path / "short.npy", np.zeros((2, 16, 80, 80, 3), np.uint8))
+    long, short = (crops(Batches(str(tmp_path / f"{name}.npy"), 0), 6) for name in ("long", "short"))
+    assert [tuple(next(long).shape) for _ in range(3)] == [(2, 3, 20, 96, 96), (3, 3, 12, 96, 96), (2, 3, 20, 96, 96)]
+    assert [tuple(next(short).shape) for _ in range(2)] == [(6, 3, 12, 64, 64)] * 2
     with pytest.raises(ValueError, match="Run reel_tiny.data.pool first"):
-        next(crops(str(tmp_path / "b*.npy"), 0, 0, ((1, 8, 8),)))
+        Batches(str(tmp_path / "b*.npy"), 0)
+
+
+def test_clips_rendered_meanwhile_are_found(tmp_path: Path):
+    pool = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.uint8, (2, 12, 16, 16, 3))
+    batches = Batches(str(tmp_path / "a.npy"), 0)
+    batches.pools = [clips.clone() for clips in batches.pools]  # as on a device
+    pool[:] = 7
+    assert (batches.pools[0] == 0).all()
+    batches.renew(20)
+    assert (batches.pools[0] == 7).all()
 
 
 def test_exported_graphs_equal_pytorch(vae: CausalVae, bundle: Path):

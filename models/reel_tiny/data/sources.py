@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .prepare import HELD_OUT_CLIPS, OPENCV_PHOTOS, PARTLY_HELD_OUT, SKIMAGE_PHOTOS
+from .prepare import HELD_OUT_CLIPS, PARTLY_HELD_OUT, fetched
 
 cv2.setNumThreads(1)
 CLIPART_FOLDERS = "animals buildings food plants people recreation transportation tools office".split()
@@ -38,17 +38,8 @@ def read_video(path: Path, short_side: int | None = None, count: int | None = No
 
 
 def load_photos(data: Path, short_side: int = 480) -> list[np.ndarray]:
-    opencv = data / "opencv-doc/usr/share/doc/opencv-doc/examples"
-    skimage = data / "python3-skimage/usr/lib/python3/dist-packages/skimage/data"
-    wanted = [(opencv / "data", n) for n in OPENCV_PHOTOS] + [(skimage, n) for n in SKIMAGE_PHOTOS]
-    wanted += [(opencv / "alphamat/input_images", "plant")] + [(opencv / "text", f"scenetext0{i}") for i in range(1, 7)]
-    photos = []
-    for folder, name in wanted:
-        for path in (folder / f"{name}.jpg", folder / f"{name}.png"):
-            picture = read_picture(path) if path.exists() else None
-            if picture is not None and min(picture.shape[:2]) >= 100:
-                photos.append(shrink(picture, short_side))
-    return photos
+    photos = [read_picture(path) for path in fetched("photos", data)]
+    return [shrink(photo, short_side) for photo in photos if photo is not None]
 
 
 def load_sprites(data: Path, count: int, seed: int) -> list[np.ndarray]:
@@ -72,8 +63,8 @@ def load_sprites(data: Path, count: int, seed: int) -> list[np.ndarray]:
     return sprites
 
 
-def load_training_clips(clips: Path, short_side: int = 360) -> list[list[np.ndarray]]:
-    videos = []
+def load_training_clips(data: Path, clips: Path, short_side: int = 360) -> list[list[np.ndarray]]:
+    videos = [read_video(path, short_side) for path in fetched("clips", data)]
     for path in sorted(p for p in clips.iterdir() if p.suffix in (".mp4", ".mkv")):
         if path.name in HELD_OUT_CLIPS:
             continue

@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 import torch
 
+from ..data.render import camera, pyramid
 from ..data.sources import load_photos, load_training_clips
 from ..precision import autocast
 from ..weights import load_vae
@@ -35,6 +36,8 @@ from .planner import LATENT_FRAMES, MOMENTS, POSE, course_poses
 Rng = np.random.Generator
 Row = dict[str, object]
 SETS = ("world", "real", "pasted", "stills")
+# Share of real clips that are photos under a moving camera: there are more photos than recordings.
+PANNED = 0.4
 ARRAYS = {"boxes": (4,), "poses": (LATENT_FRAMES, MOMENTS, POSE)}
 
 
@@ -84,9 +87,14 @@ class Renderer:
 
     def __init__(self, data: Path, clips: Path, seed: int) -> None:
         self.assets, self.seed = str(data / ASSETS), seed
-        self.photos, self.videos = load_photos(data), load_training_clips(clips)
+        self.photos, self.videos = [pyramid(photo) for photo in load_photos(data)], load_training_clips(data, clips)
+
+    def _photo(self, rng: Rng) -> list[np.ndarray]:
+        return self.photos[int(rng.integers(len(self.photos)))]
 
     def _clip(self, rng: Rng) -> np.ndarray:
+        if rng.random() < PANNED:
+            return _recolour(camera(rng, self._photo(rng), FRAMES, SIZE, rng.exponential(1.6)), rng)
         video = self.videos[int(rng.integers(len(self.videos)))]
         step = int(rng.integers(1, 3)) if len(video) > 2 * FRAMES else 1
         first = int(rng.integers(max(1, len(video) - step * FRAMES + 1)))
@@ -96,7 +104,7 @@ class Renderer:
 
     def _still(self, rng: Rng) -> np.ndarray:
         if rng.random() < 0.7:
-            picture = self.photos[int(rng.integers(len(self.photos)))]
+            picture = self._photo(rng)[0]
         else:
             video = self.videos[int(rng.integers(len(self.videos)))]
             picture = video[int(rng.integers(len(video)))]

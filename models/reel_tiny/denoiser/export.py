@@ -16,20 +16,12 @@ from torch import Tensor
 
 from ..export.graph import round_to_half, write_half_graph
 from ..text.encoder import WIDTH, TextEncoder
-from .network import Config, Denoiser
+from ..weights import load_denoiser
+from .network import Denoiser
 
 INPUTS = {"latents": (2, 3, 4), "timestep": (), "prompt_embeds": (1,), "condition_latents": (2, 3, 4), "condition_mask": (2, 3, 4)}
 SIZES = ((2, 7, 16, 16, 9), (1, 1, 16, 16, 3), (2, 3, 12, 20, 32), (1, 12, 9, 7, 5), (1, 2, 8, 8, 2))
 LARGEST = 1e-3
-
-
-def load_denoiser(checkpoint: str | Path) -> Denoiser:
-    """The denoiser with the averaged weights of a training checkpoint."""
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    config = {name: tuple(value) if isinstance(value, list) else value for name, value in saved["config"].items()}
-    model = Denoiser(Config(**config))
-    model.load_state_dict(saved["ema"])
-    return model.eval().requires_grad_(False)
 
 
 def example(batch: int, frames: int, height: int, width: int, words: int) -> tuple[Tensor, ...]:
@@ -66,7 +58,7 @@ def export_text(checkpoint: Path, out: Path) -> None:
 
 def export_denoiser(checkpoint: Path, out: Path) -> None:
     path = out / "transformer/model.onnx"
-    graph = add_denoiser(round_to_half(load_denoiser(checkpoint)), path)
+    graph = add_denoiser(round_to_half(load_denoiser(checkpoint).requires_grad_(False)), path)
     report(path, compare(graph, path).relative)
     torch.set_num_threads(2)
     session = open_session(path)

@@ -3,8 +3,8 @@
     python -m reel_tiny.denoiser.train --cache CACHE --bundle reel-tiny --planner PLANNER --out DIR
         --picture-minutes 28 --clip-minutes 27
 
-The tokenizer and the text encoder are the bundle's, and the VAE where --vae names no other; with --grow the denoiser begins at
-the bundle's weights. On a GPU (--device cuda --workers 1) --ahead processes draw samples before they are needed.
+The tokenizer and the text encoder are the bundle's, and the VAE where --vae names no other; with --from the denoiser begins at
+the weights of a bundle or a checkpoint. On a GPU (--device cuda --workers 1) --ahead processes draw samples before they are needed.
 
 On CPUs two workers with one thread each share the weights in memory: each makes gradients on its own samples, then each updates its
 half of the parameters with the mean of both. On a busy machine that waits less than threads that meet in every operation.
@@ -21,6 +21,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ import torch._inductor.config as inductor
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from ..precision import autocast
+from ..precision import autocast, training_device
 from ..text.encoder import TextEncoder
 from ..text.train import load_bundled_encoder
 from ..vae.muon import Muon
@@ -57,21 +58,22 @@ Denoise = Callable[..., tuple[Tensor, Tensor]]
 class Guide:
     """What a network that learns no more predicts with classifier-free guidance, for another to predict in one pass (Meng et al. 2022, arXiv:2210.03142).
 
-    `nothing` [1, 32, 192]: the empty prompt.
+    `nothing` [1, 32, 192]: the empty prompt. `whole`: it is asked about all of a batch, as a compiled network works on batches of one size.
     """
 
-    def __init__(self, denoise: Denoise, scale: float, nothing: Tensor) -> None:
-        self.denoise, self.scale, self.nothing = denoise, scale, nothing
+    def __init__(self, denoise: Denoise, scale: float, nothing: Tensor, whole: bool = False) -> None:
+        self.denoise, self.scale, self.nothing, self.whole = denoise, scale, nothing, whole
 
     @torch.no_grad()
     def __call__(self, noisy: Tensor, timestep: Tensor, text: Tensor, batch: Batch, truth: Tensor) -> Tensor:
         """The prediction [B, 16, t, h, w]; `truth`, what it would be of a perfect network, where a source is followed: that goes without guidance."""
         free = batch.mask[:, 1].amax((1, 2, 3)) == 0
+        asked = torch.full_like(free, True) if self.whole else free
         aim = truth.clone()
-        if free.any():
-            text, noisy, timestep, *rest = (x[free] for x in (text, noisy, timestep, batch.condition, batch.mask, batch.first_frame))
-            told, untold = (self.denoise(noisy, timestep, words, *rest)[0].float() for words in (text, self.nothing.expand_as(text)))
-            aim[free] = torch.lerp(untold, told, self.scale)
+        if asked.any():
+            text, noisy, timestep, *rest = (x[asked] for x in (text, noisy, timestep, batch.condition, batch.mask, batch.first_frame))
+            told, untold = (self.denoise(noisy, timestep, words, *rest)[0].float() for words in (text, self.nothing.expand(text.shape).contiguous()))
+            aim[asked] = torch.where(free[asked][:, None, None, None, None], torch.lerp(untold, told, self.scale), truth[asked])
         return aim
 
 
@@ -286,9 +288,9 @@ def work(worker: int, shared: Shared, gains: Tensor, options: argparse.Namespace
     updater = Updater(shared, worker, options)
     # Fused further, PyTorch 2.13 writes C++ for single frames that declares a name twice.
     inductor.cpp.max_horizontal_fusion_size = 1
-    denoise = torch.compile(shared.model.denoise, dynamic=False) if options.compile else shared.model.denoise
-    # Not compiled: how many samples of a batch it is asked about changes from step to step.
-    guide = teacher and Guide(teacher.denoise, options.guide, feeds.nothing)
+    compiled = partial(torch.compile, dynamic=False) if options.compile else lambda denoise: denoise
+    denoise = compiled(shared.model.denoise)
+    guide = teacher and Guide(compiled(teacher.denoise), options.guide, feeds.nothing, whole=options.compile)
     unchecked = {False, True} if options.compile else set()
     picture_seconds, total = 60 * options.picture_minutes, 60 * (options.picture_minutes + options.clip_minutes)
     losses: list[Tensor] = []
@@ -337,13 +339,20 @@ def work(worker: int, shared: Shared, gains: Tensor, options: argparse.Namespace
         shared.save(out / "checkpoint.pt")
 
 
+def std_ratio(start: Path, vae: Path | None) -> Tensor | None:
+    """What latents of that VAE have been divided by, over what those of the bundle to begin at have been; None of a checkpoint, which is taken to know them."""
+    if vae is None or not start.is_dir():
+        return None
+    return load_vae(vae).encoder.latent_std / load_vae(start).encoder.latent_std
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("cache", "bundle", "planner", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--vae", type=Path, help="a checkpoint")
-    parser.add_argument("--grow", action="store_true", help="begin at the bundle's denoiser; with --vae, that is the bundle's with other latent statistics")
-    parser.add_argument("--guide", type=float, help="learn to make in one pass what the weights begun at make with this guidance; needs --grow")
+    parser.add_argument("--from", dest="start", type=Path, help="a bundle or a checkpoint to begin at; of a bundle the latents' deviations are minded, if --vae has others")
+    parser.add_argument("--guide", type=float, help="learn to make in one pass what the weights begun at make with this guidance; needs --from")
     parser.add_argument("--picture-minutes", type=float, default=28)
     parser.add_argument("--clip-minutes", type=float, default=27)
     parser.add_argument("--picture-batch", type=int, default=32, help="a worker")
@@ -359,14 +368,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10**9, help="stop after so many")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    if options.guide is not None and not options.grow:
-        parser.error("Expected --grow beside --guide, as there must be weights to learn from.")
+    if options.guide is not None and options.start is None:
+        parser.error("Expected --from beside --guide, as there must be weights to learn from.")
     torch.manual_seed(options.seed)
     torch.set_num_threads(1)  # before forking: OpenMP's threads don't survive a fork
     os.makedirs(options.out, exist_ok=True)
-    model = grow_denoiser(options.bundle, options.vae and load_vae(options.vae)) if options.grow else Denoiser(Config())
+    model = Denoiser(Config()) if options.start is None else grow_denoiser(options.start, std_ratio(options.start, options.vae))
     model.planner.load_state_dict(torch.load(options.planner, map_location="cpu", weights_only=True))
-    device = torch.device(options.device)
+    device = training_device(options.device)
     teacher = None if options.guide is None else copy.deepcopy(model).eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
     shared = Shared(options.workers, options.out / "checkpoint.pt", model, device)
     latents = np.load(options.cache / "world/latents.npy", mmap_mode="r")

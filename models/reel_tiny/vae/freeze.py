@@ -37,7 +37,7 @@ def main() -> None:
     a = parser.parse_args()
     vae = mean_of([load_vae(path) for path in a.checkpoint]).requires_grad_(False).to(a.device)
     if a.pools is not None:
-        mean, std = latent_statistics(vae, Batches(a.pools, 2026), a.count)
+        mean, std = latent_statistics(vae, Batches(a.pools, 2026, a.device), a.count)
         vae.set_latent_statistics(mean, std)
         print(f"latents before normalisation: means {mean.min():.3f}..{mean.max():.3f}, deviations {std.min():.3f}..{std.max():.3f}")
     torch.save({"config": vae.config.to_dict(), "ema": vae.cpu().state_dict()}, a.out)

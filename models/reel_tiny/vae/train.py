@@ -6,8 +6,8 @@ that is twice as fast as two threads that wait for each other in every convoluti
     python -m reel_tiny.vae.train --pools 'pools/a*.npy' --late-pools 'pools/b*.npy' --out DIR --minutes 55
     python -m reel_tiny.vae.train --from reel-tiny --late 0 --decibels 0.06 0.12 ...
 
-With --from, a run begins at the weights of a bundle or a checkpoint and not at principal components. On a GPU (--device cuda)
-there is one worker, and --ahead processes cut out crops for it.
+With --from, a run begins at the weights of a bundle or a checkpoint and not at principal components. On a GPU (--device cuda
+--workers 1) the pools lie in its memory.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,73 +27,69 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from ..precision import autocast
+from ..precision import autocast, training_device
 from ..weights import load_vae
-from ..workers import feed
 from .measure import held_out_excerpts, round_trip_psnr
 from .model import CausalVae
 from .muon import Muon
 from .pca import start_from_pca
 
 
-class Crops(NamedTuple):
-    """uint8 clips [B,T,S,S,3], and what their values in [-1,1] are multiplied by and then raised by [B,2]."""
-
-    clips: Tensor
-    shades: Tensor
-
-    def pixels(self, device: torch.device) -> Tensor:
-        """[B,3,T,S,S] in [-1,1]"""
-        gain, lift = self.shades.to(device, non_blocking=True)[:, :, None, None, None, None].unbind(1)
-        return ((self.clips.to(device, non_blocking=True).permute(0, 4, 1, 2, 3).float() / 127.5 - 1) * gain + lift).clamp(-1, 1)
-
-
 class Batches:
-    """Random crops of pooled clips, mirrored, reversed, recoloured; some start a stream."""
+    """Random crops of pooled clips, mirrored, reversed, recoloured; some start a stream.
 
-    def __init__(self, pattern: str, seed: int):
-        self.pools = [np.load(p, mmap_mode="r") for p in sorted(glob.glob(pattern))]
-        if not self.pools:
+    Pools lie on the device. What is rendered into their files meanwhile is found there by `renew`.
+    """
+
+    def __init__(self, pattern: str, seed: int, device: torch.device | str = "cpu"):
+        self.files = [torch.from_numpy(np.load(path, mmap_mode="r+")) for path in sorted(glob.glob(pattern))]
+        if not self.files:
             raise ValueError(f"Expected pools at {pattern}, got none. Run reel_tiny.data.pool first.")
-        self.rng = np.random.default_rng(seed)
+        self.pools = [clips.to(device) for clips in self.files]
+        self.rng, self.device = np.random.default_rng(seed), device
 
-    def draw(self, count: int, frames: int, size: int) -> Crops:
-        rng, shades = self.rng, torch.tensor([[1.0, 0.0]] * count)
-        for row in range(count):
-            if rng.random() < 0.3:
-                shades[row] = torch.tensor([rng.uniform(0.5, 1.2), rng.uniform(-0.25, 0.25)])
-        return Crops(torch.from_numpy(np.stack([self.one(frames, size) for _ in range(count)])), shades)
+    def renew(self, count: int) -> None:
+        """Reads so many random clips from the files once more."""
+        for file, pool in zip(self.files, self.pools, strict=True):
+            for row in self.rng.integers(len(pool), size=count):
+                pool[row] = file[row]
 
     def whole(self, count: int) -> Tensor:
         """Clips uint8 [count, 4k+1, S, S, 3] of one pool as they were rendered."""
         pool = self.pools[self.rng.integers(len(self.pools))]
-        return torch.from_numpy(pool[self.rng.integers(len(pool), size=count), : (pool.shape[1] - 1) // 4 * 4 + 1])
+        rows = torch.from_numpy(self.rng.integers(len(pool), size=count)).to(self.device)
+        return pool[rows, : (pool.shape[1] - 1) // 4 * 4 + 1]
 
-    def one(self, frames: int, size: int) -> np.ndarray:
+    def draw(self, count: int, frames: int, size: int) -> Tensor:
+        """Pixels [count, 3, frames, size, size] in [-1,1], of one pool."""
         rng = self.rng
         pool = self.pools[rng.integers(len(self.pools))]
-        _, long, wide, _, _ = pool.shape
-        t, y, x = rng.integers(0, long - frames + 1), *rng.integers(0, wide - size + 1, 2)
-        clip = pool[rng.integers(len(pool)), t : t + frames, y : y + size, x : x + size]
-        if rng.random() < 0.5:
-            clip = clip[:, :, ::-1]
-        if rng.random() < 0.2:
-            clip = clip[::-1]
-        if rng.random() < 0.3:  # the first chunk of a stream: its first frame three more times
-            clip = np.concatenate([clip[:1].repeat(3, 0), clip[: frames - 3]])
-        if rng.random() < 0.25:
-            clip = clip[..., rng.permutation(3)]
-        return clip
+        clips, long, side = pool.shape[:3]
+
+        def sometimes(share: float, changed: np.ndarray, usual: np.ndarray) -> np.ndarray:
+            return np.where(rng.random((count, 1)) < share, changed, usual)
+
+        t, across = np.arange(frames), np.arange(size)
+        t = sometimes(0.3, np.maximum(t - 3, 0), t)  # the first chunk of a stream: its first frame three more times
+        t = sometimes(0.2, frames - 1 - t, t) + rng.integers(long - frames + 1, size=(count, 1))
+        x = sometimes(0.5, across[::-1], across) + rng.integers(side - size + 1, size=(count, 1))
+        y = across + rng.integers(side - size + 1, size=(count, 1))
+        colours = sometimes(0.25, rng.permuted(np.tile(np.arange(3), (count, 1)), axis=1), np.arange(3))
+        shades = sometimes(0.3, rng.uniform((0.5, -0.25), (1.2, 0.25), (count, 2)), np.array([1.0, 0.0]))
+        rows = rng.integers(clips, size=(count, 1))
+        rows, t, y, x, colours = (torch.from_numpy(index).to(self.device) for index in (rows, t, y, x, colours))
+        taken = pool[rows[:, :, None, None], t[:, :, None, None], y[:, None, :, None], x[:, None, None, :]]
+        taken = taken.gather(-1, colours[:, None, None, None].expand(taken.shape)).permute(0, 4, 1, 2, 3)
+        gain, lift = torch.from_numpy(shades).float().to(self.device)[:, :, None, None, None, None].unbind(1)
+        return ((taken.float() / 127.5 - 1) * gain + lift).clamp(-1, 1)
 
 
-def crops(pattern: str, seed: int, ahead: int, shapes: tuple[tuple[int, int, int], ...]) -> Iterator[Crops]:
-    """Crops without end, of each shape (count, frames, size) in turn."""
-
-    def start(seed: int) -> Callable[[], Crops]:
-        batches, turns = Batches(pattern, seed), itertools.cycle(shapes)
-        return lambda: batches.draw(*next(turns))
-
-    return feed(start, seed, ahead)
+def crops(batches: Batches, batch: int) -> Iterator[Tensor]:
+    """Crops without end, 16 pixels smaller than the pool's clips: 12 frames and, where clips are as long, 20 in turn. `batch` is meant for 12 frames of 64."""
+    _, long, side = batches.pools[0].shape[:3]
+    for frames in itertools.cycle((20, 12) if long >= 20 else (12,)):
+        size = side - 16
+        yield batches.draw(max(1, round(batch * 12 * 64**2 / (frames * size**2))), frames, size)
 
 
 def reconstruction_loss(y: Tensor, x: Tensor, decibel_weight: float, steady: float) -> tuple[Tensor, Tensor]:
@@ -141,8 +136,7 @@ def latent_statistics(vae: CausalVae, batches: Batches, count: int = 96) -> tupl
     mean, std = vae.encoder.latent_mean, vae.encoder.latent_std
     latents = []
     for _ in range(count // 8):
-        clips = batches.whole(8).to(mean.device)
-        z = vae.encode(clips.permute(0, 4, 1, 2, 3).float() / 127.5 - 1)
+        z = vae.encode(batches.whole(8).permute(0, 4, 1, 2, 3).float() / 127.5 - 1)
         latents.append(z.transpose(0, 1).flatten(1))
     z = torch.cat(latents, 1)
     return z.mean(1) * std + mean, z.std(1) * std
@@ -230,10 +224,10 @@ def train(worker: int, a: argparse.Namespace) -> None:
     torch.manual_seed(a.seed * 1000 + worker)
     if a.workers > 1:
         dist.init_process_group("gloo", rank=worker, world_size=a.workers)
-    checkpoint, device = a.out / "checkpoint.pt", torch.device(a.device)
+    checkpoint, device = a.out / "checkpoint.pt", training_device(a.device)
     seed = a.seed * 1000 + 100 * worker + int(time.time())
-    small = crops(a.pools, seed, a.ahead, ((a.batch, 12, 64),))
-    large = crops(a.late_pools, seed + 50, a.ahead, ((a.batch // 3, 20, 96), (a.batch // 2, 12, 96))) if a.late_pools else None
+    early, late = (pattern and Batches(pattern, seed + shift, device) for pattern, shift in ((a.pools, 0), (a.late_pools, 50)))
+    small, large = (batches and crops(batches, a.batch) for batches in (early, late))
     held = held_out_excerpts(a.held) if worker == 0 else []
     vae = CausalVae() if a.start is None else load_vae(a.start).train()
     vae.encoder.requires_grad_(not a.decoder_only)
@@ -247,13 +241,13 @@ def train(worker: int, a: argparse.Namespace) -> None:
     if checkpoint.exists():
         run.load(checkpoint)
     elif a.start is None:
-        kept = start_from_pca(run.vae, Batches(a.pools, a.seed).draw(256, 12, 64).pixels(device))
+        kept = start_from_pca(run.vae, Batches(a.pools, a.seed).draw(256, 12, 64).to(device))
         run.follow()
         print(f"worker {worker}: principal components keep {kept:.4f} of the variance", flush=True)
     began, next_save, sums = time.time() - run.spent, run.spent + a.every, torch.zeros(3, device=device)
 
     def report() -> None:
-        shadow = run.shadow(None if a.decoder_only else Batches(a.pools, 12345))
+        shadow = run.shadow(None if a.decoder_only else early)
         run.save(checkpoint, shadow)
         scores = [round_trip_psnr(shadow, x.to(device)) for x in held]
         text = " ".join(f"{s:.2f}" for s in scores)
@@ -262,7 +256,7 @@ def train(worker: int, a: argparse.Namespace) -> None:
     while run.spent < a.minutes * 60:
         done = run.spent / (a.minutes * 60)
         run.set_rate(min(1.0, (run.step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))))
-        x = next(large if large is not None and done > a.late and run.step % 2 == 0 else small).pixels(device)
+        x = next(large if large is not None and done > a.late and run.step % 2 == 0 else small)
         y, mean, log_variance = forward(run.vae, x, a.grain[0] + (a.grain[1] - a.grain[0]) * min(1.0, done / 0.8))
         loss, decibels = reconstruction_loss(y, x, a.decibels[0] + (a.decibels[1] - a.decibels[0]) * done, a.steady)
         kl = (mean.pow(2) + log_variance.exp() - 1 - log_variance).mul(0.5).mean()
@@ -275,6 +269,7 @@ def train(worker: int, a: argparse.Namespace) -> None:
         run.seen += len(x) * a.workers
         sums += told[1:]
         if run.step % 50 == 0:
+            early.renew(a.renew)
             loss_, db, kl_ = (sums / 50).tolist()
             if not math.isfinite(loss_) or (run.step > 100 and loss_ > 5):
                 raise RuntimeError(f"Expected a loss below 5, got {loss_:.3g}. Go back to an earlier checkpoint.")
@@ -297,7 +292,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=6, help="crops a worker and step; of larger ones a half or a third")
+    parser.add_argument("--batch", type=int, default=6, help="crops of 12 frames of 64 pixels a worker and step; of larger ones as many fewer")
     parser.add_argument("--lr", type=float, default=1e-3, help="of AdamW")
     parser.add_argument("--muon", type=float, default=2e-3, help="learning rate of Muon; 0 leaves all to AdamW")
     parser.add_argument("--grain", type=float, nargs=2, default=(0.0, 0.06), help="extra latent noise, start and end")
@@ -308,7 +303,7 @@ def main() -> None:
     parser.add_argument("--held", type=Path, nargs="*", default=[], help="clips to measure on")
     parser.add_argument("--compile", action="store_true", help="the blocks, which takes a while at first")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--ahead", type=int, default=0, help="processes a feed that draw crops before they are needed")
+    parser.add_argument("--renew", type=int, default=0, help="clips to read from the pool's file once more after every 50 steps, where it is still being rendered")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=float, default=120, help="seconds between checkpoints")
     a = parser.parse_args()
