@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer
 
+from reel_tiny.data.pool import main as pool_main
 from reel_tiny.data.render import ClipRenderer
 from reel_tiny.denoiser.cache import SETS, render_all
 from reel_tiny.denoiser.planner import course_poses
@@ -145,6 +146,22 @@ def test_pools_hold_every_kind_of_clip(data: Path, pictures: pytest.MonkeyPatch)
     assert clips.shape == (30, 8, 64, 64, 3) and clips.dtype == np.uint8 and len({clip.tobytes() for clip in clips}) == 30
     world = renderer.world(8, 64)
     assert world.shape == (8, 64, 64, 3) and world.std() > 0
+
+
+def test_each_round_of_a_pool_has_clips_of_its_own(data: Path, pictures: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pictures.setattr("reel_tiny.data.render.load_sprites", lambda *_: [np.full((40, 40, 4), 200, np.uint8)])
+    pictures.setattr("reel_tiny.data.pool.DRAWN", 2)
+    out = tmp_path / "pool.npy"
+    options = ["--data", data, "--clips", data, "--out", out, "--count", 4, "--frames", 5, "--size", 32, "--seed", 3]
+
+    def pool(rounds: int) -> np.ndarray:
+        pictures.setattr("sys.argv", ["pool", *map(str, options), "--rounds", str(rounds)])
+        pool_main()
+        return np.load(out)
+
+    first, second = pool(1), pool(2)
+    assert first.shape == (4, 5, 32, 32, 3) and np.array_equal(first, pool(1))
+    assert len({clip.tobytes() for clip in (*first, *second)}) == 8
 
 
 def test_a_worker_that_fails_is_told_of() -> None:

@@ -1,5 +1,6 @@
 """The denoiser: its limits at both ends of the noise, what t = 1 skips, its exported graph. python -m pytest tests/test_denoiser.py"""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from reel_tiny.denoiser.export import add_denoiser, example
 from reel_tiny.denoiser.network import Config, Denoiser, enlarge
 from reel_tiny.denoiser.planner import MOMENTS, POSE
 from reel_tiny.denoiser.tasks import Batch
-from reel_tiny.denoiser.train import RESTING, STEADY, STILL, Guide, channel_gains, check_compiled, flow_loss, is_hidden_matrix, share_out
+from reel_tiny.denoiser.train import RESTING, STEADY, STILL, Guide, channel_gains, check_compiled, flow_loss, is_hidden_matrix, share_out, std_ratio
 from reel_tiny.export.graph import round_to_half
 from reel_tiny.precision import autocast
 from reel_tiny.weights import grow_denoiser, load_denoiser, load_vae
@@ -191,27 +192,50 @@ def test_latents_normalised_anew_are_made_as_the_others_were() -> None:
     torch.testing.assert_close(made * wide, grow_denoiser(BUNDLE)(latents, timestep, text, condition, mask), rtol=1e-4, atol=1e-4)
 
 
+def test_training_begins_at_a_checkpoint_as_at_a_bundle(tmp_path: Path) -> None:
+    known, inputs = load_denoiser(BUNDLE), example(1, 3, 8, 8, 5)
+    torch.save({"config": known.config.as_dict(), "ema": dict(known.named_parameters())}, tmp_path / "checkpoint.pt")
+    torch.testing.assert_close(grow_denoiser(tmp_path / "checkpoint.pt")(*inputs), known(*inputs))
+    vae = load_vae(BUNDLE)
+    vae.set_latent_statistics(vae.encoder.latent_mean.clone(), 1.5 * vae.encoder.latent_std)
+    torch.save({"config": vae.config.to_dict(), "ema": vae.state_dict()}, tmp_path / "vae.pt")
+    torch.testing.assert_close(std_ratio(BUNDLE, tmp_path / "vae.pt"), torch.full((16,), 1.5))
+    assert std_ratio(BUNDLE, None) is None and std_ratio(tmp_path / "checkpoint.pt", tmp_path / "vae.pt") is None
+
+
 @pytest.mark.parametrize("size", [(8, 8), (7, 5), (2, 9)])
 def test_enlarging_takes_the_nearest_position(size: tuple[int, int]) -> None:
     small = torch.randn(2, 3, *((side + 1) // 2 for side in size))
     assert torch.equal(enlarge(small, torch.empty(1, 1, *size)), torch.nn.functional.interpolate(small, size=size, mode="nearest"))
 
 
-def test_a_compiler_that_loses_gradients_is_found_out(denoiser: Denoiser) -> None:
+@pytest.mark.parametrize("has_bfloat16", [False, True])
+def test_a_compiler_that_loses_gradients_is_found_out(denoiser: Denoiser, has_bfloat16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"bf16": has_bfloat16})
     model = Denoiser(SMALL)
     model.load_state_dict(denoiser.state_dict())
     latents, _, text, condition, mask = example(2, 3, 8, 8, 5)
     batch = batch_of(latents, condition, mask, posed=1)
     check_compiled(model, model.denoise, batch, text, torch.ones(16))
 
-    def cut(*inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        up, model.up1.forward = model.up1.forward, lambda x: torch.nn.Conv2d.forward(model.up1, x.detach())
-        made = model.denoise(*inputs)
-        model.up1.forward = up
-        return made
+    def changed(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+        """The network, but for what enters its last norm."""
+        plain, norm = model.denoise, model.norm_out.forward
+
+        def denoise(*inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            model.norm_out.forward = lambda x: norm(change(x))
+            made = plain(*inputs)
+            model.norm_out.forward = norm
+            return made
+
+        return denoise
 
     with pytest.raises(RuntimeError, match="Train without --compile"):
-        check_compiled(model, cut, batch, text, torch.ones(16))
+        check_compiled(model, changed(torch.Tensor.detach), batch, text, torch.ones(16))
+    # What 16 bits do to both is no fault of the compiler.
+    rough = changed(lambda x: x.detach() if torch.is_autocast_enabled("cpu") else x)
+    monkeypatch.setattr(model, "denoise", rough)
+    check_compiled(model, rough, batch, text, torch.ones(16))
 
 
 @pytest.mark.parametrize(("capabilities", "dtype"), [({"avx512_bf16": True}, torch.bfloat16), ({"bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)])

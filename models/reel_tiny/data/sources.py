@@ -19,9 +19,12 @@ def shrink(image: np.ndarray, short_side: int) -> np.ndarray:
     return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
 
 
-def read_picture(path: Path) -> np.ndarray | None:
+def read_picture(path: Path) -> np.ndarray:
+    """RGB."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    return None if image is None else image[:, :, ::-1].copy()
+    if image is None:
+        raise FileNotFoundError(f"Expected a picture at {path}, got none. Run reel_tiny.data.prepare again.")
+    return image[:, :, ::-1].copy()
 
 
 def read_video(path: Path, short_side: int | None = None, count: int | None = None) -> list[np.ndarray]:
@@ -38,8 +41,7 @@ def read_video(path: Path, short_side: int | None = None, count: int | None = No
 
 
 def load_photos(data: Path, short_side: int = 480) -> list[np.ndarray]:
-    photos = [read_picture(path) for path in fetched("photos", data)]
-    return [shrink(photo, short_side) for photo in photos if photo is not None]
+    return [shrink(read_picture(path), short_side) for path in fetched("photos", data)]
 
 
 def load_sprites(data: Path, count: int, seed: int) -> list[np.ndarray]:

@@ -16,7 +16,6 @@ the temporal layers motion. The learning rate follows the time spent, so that a 
 from __future__ import annotations
 
 import argparse
-import copy
 import math
 import os
 import time
@@ -95,11 +94,14 @@ def channel_gains(vae: Path, latents: np.ndarray, device: torch.device) -> Tenso
     return gains / gains.mean()
 
 
-def flow_loss(denoise: Denoise, batch: Batch, text: Tensor, gains: Tensor, generator: torch.Generator, guide: Guide | None = None) -> Tensor:
+def flow_loss(
+    denoise: Denoise, batch: Batch, text: Tensor, gains: Tensor, generator: torch.Generator, guide: Guide | None = None, exact: bool = False
+) -> Tensor:
     """Mean squared error in the network's own unit-variance target, and of its steps in time, most of all where the target has none; what is kept counts a tenth.
 
     `text` [B, 32, 192]: the batch's words. `gains` [16]: an error counts by what it shows in pixels, a step between frames by the square of it, as flicker is seen
     in flat areas first. Where the thing was found to be counts too. With a `guide` what it predicts is aimed at, but no step in time where the target has none.
+    `exact`: in float32 throughout.
     """
     size, device = len(batch.target), batch.target.device
     sigma = torch.sigmoid(torch.randn(size, generator=generator, device=device) * 1.1 + 0.3).clamp(0.002, 0.998)
@@ -107,7 +109,7 @@ def flow_loss(denoise: Denoise, batch: Batch, text: Tensor, gains: Tensor, gener
     wide = sigma[:, None, None, None, None]
     noisy = (1 - wide) * batch.target + wide * noise
     truth = noise - batch.target
-    with autocast(device):
+    with autocast(device, exact):
         aim = truth if guide is None else guide(noisy, 1000 * sigma, text, batch, truth)
         prediction, poses = denoise(noisy, 1000 * sigma, text, batch.condition, batch.mask, batch.first_frame)
     # Divided by the scale 1/s with which the network's output enters its prediction.
@@ -125,17 +127,26 @@ def flow_loss(denoise: Denoise, batch: Batch, text: Tensor, gains: Tensor, gener
 
 
 def check_compiled(model: Denoiser, denoise: Denoise, batch: Batch, text: Tensor, gains: Tensor) -> None:
-    """Throws RuntimeError where the compiled network passes other gradients on than the network does: compilers have bugs."""
-    found = []
-    for run in (model.denoise, denoise):
-        flow_loss(run, batch, text, gains, torch.Generator(gains.device).manual_seed(0)).backward()
-        found.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+    """Throws RuntimeError where the compiled network passes other gradients on than the network does: compilers have bugs.
+
+    Gradients that nearly cancel out are mostly rounding in 16 bits. So both are held against those of float32, and the compiled ones may be off
+    by as much again as the others are.
+    """
+
+    def gradients(run: Denoise, exact: bool) -> dict[str, Tensor]:
+        flow_loss(run, batch, text, gains, torch.Generator(gains.device).manual_seed(0), exact=exact).backward()
+        found = {name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
         model.zero_grad()
-    largest = max(wanted.norm() for wanted in found[0].values())
-    for name, wanted in found[0].items():
-        off = (found[1][name] - wanted).norm() / (wanted.norm() + 0.001 * largest)
-        if off > 0.2:
-            raise RuntimeError(f"Expected the gradient of {name} to be the same when compiled, got one {off:.0%} off. Train without --compile.")
+        return found
+
+    wanted, rounded, compiled = gradients(model.denoise, True), gradients(model.denoise, False), gradients(denoise, False)
+    least = 0.001 * max(one.norm() for one in wanted.values())
+    for name, one in wanted.items():
+        usual, off = ((other[name] - one).norm() / (one.norm() + least) for other in (rounded, compiled))
+        if off > 0.2 + 2 * usual:
+            raise RuntimeError(
+                f"Expected the gradient of {name} to be the same when compiled, got one {off:.0%} off where {usual:.0%} is usual. Train without --compile."
+            )
 
 
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
@@ -352,7 +363,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--vae", type=Path, help="a checkpoint")
     parser.add_argument("--from", dest="start", type=Path, help="a bundle or a checkpoint to begin at; of a bundle the latents' deviations are minded, if --vae has others")
-    parser.add_argument("--guide", type=float, help="learn to make in one pass what the weights begun at make with this guidance; needs --from")
+    parser.add_argument("--teacher", type=Path, help="learn to make in one pass what this bundle or checkpoint, which has not learnt guidance, makes with --guide")
+    parser.add_argument("--guide", type=float, default=2.0, help="the guidance of --teacher")
     parser.add_argument("--picture-minutes", type=float, default=28)
     parser.add_argument("--clip-minutes", type=float, default=27)
     parser.add_argument("--picture-batch", type=int, default=32, help="a worker")
@@ -368,15 +380,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10**9, help="stop after so many")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    if options.guide is not None and options.start is None:
-        parser.error("Expected --from beside --guide, as there must be weights to learn from.")
     torch.manual_seed(options.seed)
     torch.set_num_threads(1)  # before forking: OpenMP's threads don't survive a fork
     os.makedirs(options.out, exist_ok=True)
-    model = Denoiser(Config()) if options.start is None else grow_denoiser(options.start, std_ratio(options.start, options.vae))
+    model, teacher = (path and grow_denoiser(path, std_ratio(path, options.vae)) for path in (options.start, options.teacher))
+    model = model or Denoiser(Config())
     model.planner.load_state_dict(torch.load(options.planner, map_location="cpu", weights_only=True))
     device = training_device(options.device)
-    teacher = None if options.guide is None else copy.deepcopy(model).eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    teacher = teacher and teacher.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
     shared = Shared(options.workers, options.out / "checkpoint.pt", model, device)
     latents = np.load(options.cache / "world/latents.npy", mmap_mode="r")
     gains = channel_gains(options.vae or options.bundle, latents[:: max(1, len(latents) // 4)], device)
