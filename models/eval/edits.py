@@ -80,7 +80,7 @@ class Edits:
         yield share("the same of what the styles' own filters make: the judge's limit", float(np.mean([named for _, _, named in best])))
         yield Number("edge correlation with the source", float(np.mean(structure)), 0.5, 0.7)
         yield Number("what the styles' own filters keep of it", float(np.mean([one for one, _, _ in best])))
-        yield Number("flicker against the source's own, median", float(np.median(flickers)), 1.5, 1.1, "{:.2f}x", less_is_better=True)
+        yield Number("flicker against the source's own, median", float(np.median(flickers)), 1.5, 1.1, "{:.2f}x", under=True)
         yield Number("what the styles' own filters make of it", float(np.median([one for _, one, _ in best])), form="{:.2f}x")
 
     def _specs(self, seed: int) -> list[Spec]:

@@ -75,7 +75,7 @@ class Prompts:
         for name in ASPECTS:
             yield Number(f"{name}: points lost when said otherwise", 100 * (plainly[name] - otherwise[name]), form="{:.1f}")
         lost = float(np.mean([100 * (plainly[name] - otherwise[name]) for name in ASPECTS]))
-        yield Number("points lost, mean of the four", lost, 10, 3, "{:.1f}", less_is_better=True)
+        yield Number("points lost, mean of the four", lost, 10, 3, "{:.1f}", under=True)
 
     def motion(self) -> Iterator[Number]:
         alike, jumps, steps = 0, 0, 0
@@ -87,7 +87,7 @@ class Prompts:
             jumps += int((made > JUMP * np.max(known)).sum())
             steps += len(made)
         yield share("clips with motion energy within 2x of renders", alike / len(self.specs), 0.90, 0.99)
-        yield Number("frames that jump", 100 * jumps / steps, 1, 0, "{:.2f} %", less_is_better=True)
+        yield Number("frames that jump", 100 * jumps / steps, 1, 0, "{:.2f} %", under=True)
 
     def variety(self) -> Iterator[Number]:
         ratios = []

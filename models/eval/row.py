@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Number:
-    """One measured number with its goals; without goals it only informs."""
+    """One measured number with its goals; without goals it only informs. `under`: it is to stay under them, and may be 0 where that is one."""
 
     what: str
     value: float
@@ -16,8 +16,11 @@ class Number:
     aim: float | None = None
     form: str = "{:.2f}"
     less_is_better: bool = False
+    under: bool = False
 
     def reaches(self, goal: float) -> bool:
+        if self.under:
+            return self.value < goal or self.value == 0
         return self.value <= goal if self.less_is_better else self.value >= goal
 
     def verdict(self) -> str:

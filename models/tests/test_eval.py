@@ -36,6 +36,8 @@ def test_numbers_say_whether_goals_are_met() -> None:
     assert share("x", 0.96, 0.8, 0.95).verdict() == "goal 80.0 % met, aim 95.0 % met"
     assert Number("x", 1.4, 1.5, 1.1, less_is_better=True).verdict() == "goal 1.50 met, aim 1.10 missed"
     assert Number("x", 1.6, least=1.5, less_is_better=True).verdict() == "goal 1.50 missed"
+    assert Number("x", 1.0, 1, 0, "{:.0f}", under=True).verdict() == "goal 1 missed, aim 0 missed"
+    assert Number("x", 0.0, 1, 0, "{:.0f}", under=True).verdict() == "goal 1 met, aim 0 met"
     assert Number("x", 1.0).verdict() == ""
 
 
