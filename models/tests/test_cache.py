@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from reel_tiny.data.pool import main as pool_main
 from reel_tiny.data.render import ClipRenderer
-from reel_tiny.denoiser.cache import SETS, render_all
+from reel_tiny.denoiser.cache import SETS, Renderer, render_all
 from reel_tiny.denoiser.planner import course_poses
 from reel_tiny.denoiser.tasks import FAINT, Tasks
 from reel_tiny.workers import feed, share_out
@@ -146,6 +146,17 @@ def test_pools_hold_every_kind_of_clip(data: Path, pictures: pytest.MonkeyPatch)
     assert clips.shape == (30, 8, 64, 64, 3) and clips.dtype == np.uint8 and len({clip.tobytes() for clip in clips}) == 30
     world = renderer.world(8, 64)
     assert world.shape == (8, 64, 64, 3) and world.std() > 0
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_real_clips_are_recordings_and_photos_under_a_camera(share: float, data: Path, pictures: pytest.MonkeyPatch) -> None:
+    pictures.setattr("reel_tiny.denoiser.cache.PANNED", share)
+    renderer = Renderer(data, data, 0)
+    renderer.photos = [[np.full((200, 220, 3), 250, np.uint8)]]
+    renderer.videos = [[np.zeros((140, 150, 3), np.uint8)] * 30]
+    clips = [renderer._clip(np.random.default_rng(seed)) for seed in range(4)]
+    assert all(clip.shape == (25, 128, 128, 3) for clip in clips)
+    assert all((clip.min() > 150) == bool(share) and (clip.max() < 50) != bool(share) for clip in clips)
 
 
 def test_each_round_of_a_pool_has_clips_of_its_own(data: Path, pictures: pytest.MonkeyPatch, tmp_path: Path) -> None:
