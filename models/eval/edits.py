@@ -19,7 +19,7 @@ from reel_tiny.world.things import THING_NAMES
 from .clips import motion_steps, psnr, square
 from .judge import Judge, is_faded, name_clips
 from .reelspace import Reelspace
-from .row import Number, share
+from .row import Number, at_most, share, under
 from .vae import held_out_paths
 
 RESTYLES = {
@@ -80,7 +80,7 @@ class Edits:
         yield share("the same of what the styles' own filters make: the judge's limit", float(np.mean([named for _, _, named in best])))
         yield Number("edge correlation with the source", float(np.mean(structure)), 0.5, 0.7)
         yield Number("what the styles' own filters keep of it", float(np.mean([one for one, _, _ in best])))
-        yield Number("flicker against the source's own, median", float(np.median(flickers)), 1.5, 1.1, "{:.2f}x", under=True)
+        yield Number("flicker against the source's own, median", float(np.median(flickers)), 1.5, 1.1, "{:.2f}x", reaches=under)
         yield Number("what the styles' own filters make of it", float(np.median([one for _, one, _ in best])), form="{:.2f}x")
 
     def _specs(self, seed: int) -> list[Spec]:
@@ -101,7 +101,7 @@ class Edits:
             made = self.reelspace.clip("animate", self.reelspace.source(clip[:1]), plain_caption(spec), "--seed", str(seed))
             losses.append(self._loss(made[:1], clip[:1]))
             moves.append(name_clips(self.judge, [made])[0]["motion"] == spec.motion)
-        yield Number(f"first frame: dB below its round trip, worst of {len(losses)}", max(losses), 1, EQUAL, less_is_better=True)
+        yield Number(f"first frame: dB below its round trip, worst of {len(losses)}", max(losses), 1, EQUAL, reaches=at_most)
         yield share("motion right", float(np.mean(moves)))
 
     def inpaint(self) -> Iterator[Number]:
@@ -119,7 +119,7 @@ class Edits:
             if outside.any():
                 losses.append(self._loss(made, clip, outside))
             right.append(name_clips(self.judge, [made])[0]["thing"] == other)
-        yield Number(f"outside: dB below the round trip, mean of {len(losses)}", float(np.mean(losses)), 1, EQUAL, less_is_better=True)
+        yield Number(f"outside: dB below the round trip, mean of {len(losses)}", float(np.mean(losses)), 1, EQUAL, reaches=at_most)
         yield share("inside: the thing asked for", float(np.mean(right)), 0.70, 0.90)
 
     def morph(self) -> Iterator[Number]:
@@ -132,10 +132,10 @@ class Edits:
             steps = motion_steps(made)
             jumps.append(steps.max() / steps.mean())
             whole.append(1 - is_faded(self.judge, made[1:-1]).mean())
-        yield Number(f"end frames: dB below their round trips, worst of {len(losses)}", max(losses), 1, EQUAL, less_is_better=True)
-        yield Number("largest step against the mean step, mean", float(np.mean(jumps)), 3, 1.5, "{:.2f}x", less_is_better=True)
+        yield Number(f"end frames: dB below their round trips, worst of {len(losses)}", max(losses), 1, EQUAL, reaches=at_most)
+        yield Number("largest step against the mean step, mean", float(np.mean(jumps)), 3, 1.5, "{:.2f}x", reaches=at_most)
         yield share("in-betweens that show one thing, not a cross-fade", float(np.mean(whole)), 0.60, 0.90)
 
     def time(self) -> Iterator[Number]:
         seconds = self.reelspace.seconds(3, "generate", "a chicken on a beach", "--seed", "7")
-        yield Number("seconds for 25 frames of 128x128, median of 3", seconds, 6, 2.5, "{:.1f} s", less_is_better=True)
+        yield Number("seconds for 25 frames of 128x128, median of 3", seconds, 6, 2.5, "{:.1f} s", reaches=at_most)

@@ -19,7 +19,7 @@ from reel_tiny.world.things import THING_NAMES
 from .clips import motion_steps
 from .judge import ASPECTS, Judge, meant, name_clips
 from .reelspace import Reelspace
-from .row import Number, share
+from .row import Number, at_most, share, under
 
 GOALS = {"thing": (0.80, 0.95), "scene": (0.85, 0.95), "motion": (0.80, 0.95), "style": (0.85, 0.95)}
 STYLED = 0.5
@@ -75,7 +75,7 @@ class Prompts:
         for name in ASPECTS:
             yield Number(f"{name}: points lost when said otherwise", 100 * (plainly[name] - otherwise[name]), form="{:.1f}")
         lost = float(np.mean([100 * (plainly[name] - otherwise[name]) for name in ASPECTS]))
-        yield Number("points lost, mean of the four", lost, 10, 3, "{:.1f}", under=True)
+        yield Number("points lost, mean of the four", lost, 10, 3, "{:.1f}", reaches=under)
 
     def motion(self) -> Iterator[Number]:
         alike, jumps, steps = 0, 0, 0
@@ -87,7 +87,7 @@ class Prompts:
             jumps += int((made > JUMP * np.max(known)).sum())
             steps += len(made)
         yield share("clips with motion energy within 2x of renders", alike / len(self.specs), 0.90, 0.99)
-        yield Number("frames that jump", 100 * jumps / steps, 1, 0, "{:.2f} %", under=True)
+        yield Number("frames that jump", 100 * jumps / steps, 1, 0, "{:.2f} %", reaches=under)
 
     def variety(self) -> Iterator[Number]:
         ratios = []
@@ -104,7 +104,7 @@ class Prompts:
         yield share("mean accuracy at 30 steps", mean[30])
         for count, least, aim in ((8, 5, None), (4, None, 2)):
             mean[count] = float(np.mean(list(self.right(self.plain(), "--steps", str(count)).values())))
-            yield Number(f"points lost at {count} steps", 100 * (mean[30] - mean[count]), least, aim, "{:.1f}", less_is_better=True)
+            yield Number(f"points lost at {count} steps", 100 * (mean[30] - mean[count]), least, aim, "{:.1f}", reaches=at_most)
 
 
 def vocabulary() -> Iterator[Number]:

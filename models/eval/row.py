@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+at_least, at_most = operator.ge, operator.le
+
+
+def under(value: float, goal: float) -> bool:
+    """Whether it stays under a goal; 0 is as far under as a share can be."""
+    return value < goal or value == 0
 
 
 @dataclass(frozen=True)
 class Number:
-    """One measured number with its goals; without goals it only informs. `under`: it is to stay under them, and may be 0 where that is one."""
+    """One measured number with its goals, reached where `reaches(value, goal)`; without goals it only informs."""
 
     what: str
     value: float
     least: float | None = None
     aim: float | None = None
     form: str = "{:.2f}"
-    less_is_better: bool = False
-    under: bool = False
-
-    def reaches(self, goal: float) -> bool:
-        if self.under:
-            return self.value < goal or self.value == 0
-        return self.value <= goal if self.less_is_better else self.value >= goal
+    reaches: Callable[[float, float], bool] = at_least
 
     def verdict(self) -> str:
         said = [
-            f"{name} {self.form.format(goal)} {'met' if self.reaches(goal) else 'missed'}"
+            f"{name} {self.form.format(goal)} {'met' if self.reaches(self.value, goal) else 'missed'}"
             for name, goal in (("goal", self.least), ("aim", self.aim))
             if goal is not None
         ]

@@ -17,7 +17,7 @@ from reel_tiny.weights import load_vae
 
 from .clips import crop, psnr, square, ssim
 from .reelspace import Reelspace
-from .row import Number
+from .row import Number, at_most
 from .vae import hard_cases, held_out_clips, held_out_paths
 
 SIZES = (256, 480)
@@ -79,7 +79,7 @@ class VaeRows:
         apart = np.abs(whole.astype(np.float32) - tiled)
         line = max(apart.mean((0, 1, 3)).max(), apart.mean((0, 2, 3)).max())
         yield Number("tiles of 128 at 256: PSNR lost", float((psnr(whole, clip) - psnr(tiled, clip)).mean()), form="{:.3f} dB")
-        yield Number("the same: most that any row or column differs, of 255", float(line), 2, 1, less_is_better=True)
+        yield Number("the same: most that any row or column differs, of 255", float(line), 2, 1, reaches=at_most)
 
     def speed(self) -> Iterator[Number]:
         clip = np.random.default_rng(0).integers(0, 256, (SPEED_FRAMES - 3, 256, 256, 3), np.uint8)
@@ -104,7 +104,7 @@ class VaeRows:
             renderer.begin([4242, number])
             codes += [self.stream.encode(renderer.clip(17, 128))[0].reshape(16, -1) for _ in range(TYPICAL_CLIPS // RENDERERS)]
         every = np.concatenate(codes, 1)
-        form = {"form": "{:.3f}", "less_is_better": True}
+        form = {"form": "{:.3f}", "reaches": at_most}
         yield Number(f"channel mean furthest from 0, {TYPICAL_CLIPS} new clips", float(np.abs(every.mean(1)).max()), 0.1, 0.1, **form)
         yield Number("channel variance furthest from 1, the same", float(np.abs(every.var(1) - 1).max()), 0.1, 0.1, **form)
         lost, rng = [], np.random.default_rng(0)
@@ -114,7 +114,7 @@ class VaeRows:
             code = self.stream.encode(clip)
             grainy = code + np.float32(GRAIN) * rng.standard_normal(code.shape).astype(np.float32)
             lost.append((psnr(self.stream.decode(code), clip) - psnr(self.stream.decode(grainy), clip)).mean())
-        yield Number("dB lost by 5 % noise, mean of the recordings", float(np.mean(lost)), 1, 1, less_is_better=True)
+        yield Number("dB lost by 5 % noise, mean of the recordings", float(np.mean(lost)), 1, 1, reaches=at_most)
 
 
 def best_seconds(*actions: Callable[[], None]) -> list[float]:

@@ -14,7 +14,7 @@ from eval.clips import motion_steps, psnr, read_folder, ssim, write_clip, write_
 from eval.edits import RESTYLES, edge_correlation, flicker
 from eval.judge import ASPECTS, IGNORED, SEEN, SIDE, Examples, Judge, fade_some, labels_of, load_judge, look, meant, mix, name_clips, roughen, to_input, train
 from eval.prompts import held_out_specs, said_otherwise, spread, vocabulary
-from eval.row import Number, share
+from eval.row import Number, at_most, share, under
 from reel_tiny.data.sources import read_video
 from reel_tiny.world.captions import plain_caption
 from reel_tiny.world.render import Spec, render
@@ -34,10 +34,10 @@ def test_numbers_say_whether_goals_are_met() -> None:
     assert Number("x", 31.0, 31.5, 34).verdict() == "goal 31.50 missed, aim 34.00 missed"
     assert Number("x", 31.5, 31.5, 34).verdict() == "goal 31.50 met, aim 34.00 missed"
     assert share("x", 0.96, 0.8, 0.95).verdict() == "goal 80.0 % met, aim 95.0 % met"
-    assert Number("x", 1.4, 1.5, 1.1, less_is_better=True).verdict() == "goal 1.50 met, aim 1.10 missed"
-    assert Number("x", 1.6, least=1.5, less_is_better=True).verdict() == "goal 1.50 missed"
-    assert Number("x", 1.0, 1, 0, "{:.0f}", under=True).verdict() == "goal 1 missed, aim 0 missed"
-    assert Number("x", 0.0, 1, 0, "{:.0f}", under=True).verdict() == "goal 1 met, aim 0 met"
+    assert Number("x", 1.4, 1.5, 1.1, reaches=at_most).verdict() == "goal 1.50 met, aim 1.10 missed"
+    assert Number("x", 1.6, least=1.5, reaches=at_most).verdict() == "goal 1.50 missed"
+    assert Number("x", 1.0, 1, 0, "{:.0f}", reaches=under).verdict() == "goal 1 missed, aim 0 missed"
+    assert Number("x", 0.0, 1, 0, "{:.0f}", reaches=under).verdict() == "goal 1 met, aim 0 met"
     assert Number("x", 1.0).verdict() == ""
 
 
