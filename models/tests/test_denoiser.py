@@ -90,7 +90,7 @@ def test_every_parameter_has_one_owner() -> None:
 def batch_of(target: torch.Tensor, condition: torch.Tensor, mask: torch.Tensor, posed: float) -> Batch:
     size, _, frames = target.shape[:3]
     words = torch.zeros(2, size, 1, dtype=torch.long)
-    return Batch(target, condition, mask, *words, torch.zeros(size), torch.zeros(size, frames, MOMENTS, POSE), torch.full((size,), posed))
+    return Batch(target, condition, mask, *words, torch.zeros(size), torch.zeros(size, frames, MOMENTS, POSE), torch.full((size,), posed), mask[:, 1].amax((1, 2, 3)) == 0)
 
 
 BUNDLE = Path(__file__).parents[1] / "reel-tiny"
@@ -130,7 +130,8 @@ def test_errors_count_by_what_they_show_and_steps_of_them_by_its_square() -> Non
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_guide_predicts_with_guidance_but_where_a_source_is_followed(denoiser: Denoiser, whole: bool) -> None:
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_a_guide_predicts_with_guidance_what_it_teaches(denoiser: Denoiser, whole: bool, scale: float) -> None:
     latents, timestep, text, condition, mask = example(2, 3, 8, 8, 5)
     mask[:, 1] = torch.tensor([0.0, 1.0])[:, None, None, None]
     batch, truth, nothing = batch_of(latents, condition, mask, posed=0), torch.full_like(latents, 7), torch.randn(1, *text.shape[1:])
@@ -140,10 +141,10 @@ def test_a_guide_predicts_with_guidance_but_where_a_source_is_followed(denoiser:
         asked.append(len(inputs[0]))
         return denoiser.denoise(*inputs)
 
-    made = Guide(denoise, 2.0, nothing, whole)(latents, timestep, text, batch, truth)
+    made = Guide(denoise, scale, nothing, whole)(latents, timestep, text, batch, truth)
     told, untold = (denoiser(latents, timestep, words, condition, mask, batch.first_frame) for words in (text, nothing.expand_as(text)))
-    torch.testing.assert_close(made[0], (untold + 2 * (told - untold))[0])
-    assert torch.equal(made[1], truth[1]) and asked == ([2, 2] if whole else [1, 1])
+    torch.testing.assert_close(made[0], (untold + scale * (told - untold))[0])
+    assert torch.equal(made[1], truth[1]) and asked == [2 if whole else 1] * int(scale)
 
 
 def test_what_is_learnt_of_a_guide_rests_where_the_target_rests() -> None:

@@ -7,7 +7,7 @@ positions whose latents are given as they are to come out, `follow` marks those 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +31,8 @@ FAINT = ("comic", "pixel")
 class Sample:
     """One sample: target and condition [16, t, h, w], mask [2, t, h, w] (keep, follow), words, index of the first frame.
 
-    `poses` [t, 4, 5] says where the thing is that the words name, if they do (see planner.py).
+    `poses` [t, 4, 5] says where the thing is that the words name, if they do (see planner.py). `taught`: where a network is learnt from another,
+    it is what that one makes that counts.
     """
 
     target: np.ndarray
@@ -40,12 +41,13 @@ class Sample:
     text: str
     first_frame: int
     poses: np.ndarray | None = None
+    taught: bool = False
 
 
 class Batch(NamedTuple):
     """Samples side by side, target and condition [B, 16, t, h, w] in float16; words as `tokens` and `attention` [B, 32].
 
-    Where nothing is known of `poses` [B, t, 4, 5], `posed` [B] is 0.
+    Where nothing is known of `poses` [B, t, 4, 5], `posed` [B] is 0. `taught` [B], bool: of the samples.
     """
 
     target: Tensor
@@ -56,6 +58,7 @@ class Batch(NamedTuple):
     first_frame: Tensor
     poses: Tensor
     posed: Tensor
+    taught: Tensor
 
     def on(self, device: torch.device) -> Batch:
         """All of it there, numbers of 16 bits as such of 32."""
@@ -64,9 +67,9 @@ class Batch(NamedTuple):
 
 
 class Tasks:
-    """Samples from the encoded sets of a cache folder (see cache.py)."""
+    """Samples from the encoded sets of a cache folder (see cache.py). No sample in the styles `afresh` is taught, nor any that follows a source."""
 
-    def __init__(self, cache: Path, tokenizer: Tokenizer, seed: int) -> None:
+    def __init__(self, cache: Path, tokenizer: Tokenizer, seed: int, afresh: Sequence[str] = ()) -> None:
         self.latents, self.boxes, self.poses = (
             {name: np.load(cache / name / f"{array}.npy", mmap_mode="r") for name in SETS} for array in ("latents", "boxes", "poses")
         )
@@ -75,7 +78,7 @@ class Tasks:
             name: [row for row, entry in enumerate(rows) if entry["source"] != row for _ in range(3 if entry["style"] in FAINT else 1)]
             for name, rows in self.rows.items()
         }
-        self.tokenizer = tokenizer
+        self.tokenizer, self.afresh = tokenizer, afresh
         self.rng = np.random.default_rng(seed)
 
     def _poses(self, name: str, row: int, first: int, count: int, spec: Spec | None, text: str) -> np.ndarray | None:
@@ -84,6 +87,9 @@ class Tasks:
     def _spec(self, name: str, row: int) -> Spec | None:
         entry = self.rows[name][row]["spec"]
         return None if entry is None else Spec(**entry)
+
+    def _taught(self, name: str, row: int) -> bool:
+        return self.rows[name][row]["style"] not in self.afresh
 
     def _frames(self, name: str, row: int, first: int, count: int) -> np.ndarray:
         return self.latents[name][row, :, first : first + count]
@@ -115,7 +121,7 @@ class Tasks:
         spec = self._spec(name, row)
         text = "" if spec is None or self.rng.random() < 0.1 else caption(spec, self.rng)
         mask = np.zeros((2, *target.shape[1:]), np.float32)
-        return Sample(target, np.zeros_like(target), mask, text, first, self._poses(name, row, first, count, spec, text))
+        return Sample(target, np.zeros_like(target), mask, text, first, self._poses(name, row, first, count, spec, text), self._taught(name, row))
 
     def _hole(self, name: str, row: int, shape: tuple[int, ...]) -> np.ndarray:
         """1 where the picture is kept: around the thing, or around any box."""
@@ -153,7 +159,7 @@ class Tasks:
         if spec is not None and rng.random() < 0.9:
             # The scene is in view already, so the words may leave it out.
             text = caption(replace(spec, scene="plain") if spec.thing is not None and rng.random() < 0.4 else spec, rng)
-        return Sample(target, target, mask, text, first, self._poses(name, row, first, count, spec, text))
+        return Sample(target, target, mask, text, first, self._poses(name, row, first, count, spec, text), self._taught(name, row))
 
     def picture(self) -> Sample:
         """One latent frame from anywhere in a clip."""
@@ -198,4 +204,5 @@ class Tasks:
             torch.tensor([one.first_frame for one in samples]),
             stack(nowhere if one.poses is None else one.poses for one in samples),
             torch.tensor([float(one.poses is not None) for one in samples]),
+            torch.tensor([one.taught for one in samples]),
         )

@@ -36,6 +36,7 @@ from ..text.train import load_bundled_encoder
 from ..vae.muon import Muon
 from ..weights import grow_denoiser, load_vae
 from ..workers import feed
+from ..world.styles import STYLE_NAMES
 from .network import Config, Denoiser
 from .tasks import Batch, Tasks
 
@@ -65,14 +66,16 @@ class Guide:
 
     @torch.no_grad()
     def __call__(self, noisy: Tensor, timestep: Tensor, text: Tensor, batch: Batch, truth: Tensor) -> Tensor:
-        """The prediction [B, 16, t, h, w]; `truth`, what it would be of a perfect network, where a source is followed: that goes without guidance."""
-        free = batch.mask[:, 1].amax((1, 2, 3)) == 0
-        asked = torch.full_like(free, True) if self.whole else free
+        """The prediction [B, 16, t, h, w]; `truth`, what it would be of a perfect network, of samples that are not taught."""
+        asked = torch.full_like(batch.taught, True) if self.whole else batch.taught
         aim = truth.clone()
         if asked.any():
             text, noisy, timestep, *rest = (x[asked] for x in (text, noisy, timestep, batch.condition, batch.mask, batch.first_frame))
-            told, untold = (self.denoise(noisy, timestep, words, *rest)[0].float() for words in (text, self.nothing.expand(text.shape).contiguous()))
-            aim[asked] = torch.where(free[asked][:, None, None, None, None], torch.lerp(untold, told, self.scale), truth[asked])
+            made = self.denoise(noisy, timestep, text, *rest)[0].float()
+            if self.scale != 1:
+                untold = self.denoise(noisy, timestep, self.nothing.expand(text.shape).contiguous(), *rest)[0].float()
+                made = torch.lerp(untold, made, self.scale)
+            aim[asked] = torch.where(batch.taught[asked][:, None, None, None, None], made, truth[asked])
         return aim
 
 
@@ -274,7 +277,7 @@ class Feeds:
 
         def start(size: int, clips: bool) -> Callable[[int], Callable[[], Batch]]:
             def with_seed(seed: int) -> Callable[[], Batch]:
-                tasks = Tasks(options.cache, tokenizer, seed)
+                tasks = Tasks(options.cache, tokenizer, seed, options.afresh)
                 return lambda: tasks.batch(size, clips)
 
             return with_seed
@@ -363,8 +366,9 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--vae", type=Path, help="a checkpoint")
     parser.add_argument("--from", dest="start", type=Path, help="a bundle or a checkpoint to begin at; of a bundle the latents' deviations are minded, if --vae has others")
-    parser.add_argument("--teacher", type=Path, help="learn to make in one pass what this bundle or checkpoint, which has not learnt guidance, makes with --guide")
+    parser.add_argument("--teacher", type=Path, help="learn to make in one pass what this bundle or checkpoint makes with --guide; with 1, to go on making what it makes")
     parser.add_argument("--guide", type=float, default=2.0, help="the guidance of --teacher")
+    parser.add_argument("--afresh", nargs="*", choices=STYLE_NAMES, default=(), help="styles that --teacher does otherwise than the cache does")
     parser.add_argument("--picture-minutes", type=float, default=28)
     parser.add_argument("--clip-minutes", type=float, default=27)
     parser.add_argument("--picture-batch", type=int, default=32, help="a worker")

@@ -65,14 +65,14 @@ def comic(image: np.ndarray) -> np.ndarray:
 
 
 def pixel_art(image: np.ndarray) -> np.ndarray:
-    """Blocks a thirty-second of the short side wide, in a palette of 5 levels a channel."""
+    """Blocks a thirty-second of the short side wide, of 8 levels of brightness; hues are kept, as rounding them turns greys into colours."""
     height, width = image.shape[:2]
     block = max(2, round(min(height, width) / 32))
     small = cv2.resize(image, (max(1, width // block), max(1, height // block)), interpolation=cv2.INTER_AREA)
     hsv = cv2.cvtColor(small.astype(np.float32) / 255.0, cv2.COLOR_RGB2HSV)
     hsv[..., 1] = np.clip(hsv[..., 1] * 1.25, 0, 1)
-    few = np.round(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 4.0) / 4.0
-    return _bytes(cv2.resize(few, (width, height), interpolation=cv2.INTER_NEAREST))
+    hsv[..., 2] = np.round(hsv[..., 2] * 7.0) / 7.0
+    return _bytes(cv2.resize(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), (width, height), interpolation=cv2.INTER_NEAREST))
 
 
 def neon(image: np.ndarray) -> np.ndarray:
