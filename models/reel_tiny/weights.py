@@ -7,7 +7,9 @@ exporter folds their reshapes: those are found by the operation that takes them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -19,6 +21,7 @@ from .denoiser.network import Config, Denoiser
 from .vae.model import CausalVae, VaeConfig
 
 Weights = dict[str, Tensor]
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def read_graph(path: Path) -> tuple[onnx.GraphProto, Weights]:
@@ -105,6 +108,17 @@ def _bundled_denoiser(bundle: Path) -> Denoiser:
     )
     fill(denoiser, weights)
     return denoiser
+
+
+@torch.no_grad()
+def mean_of(modules: Sequence[Module], shares: Sequence[float] | None = None) -> Module:
+    """The first one with the mean of all their parameters, weighted by `shares` if there are any, and with its own buffers."""
+    if shares is not None and len(shares) != len(modules):
+        raise ValueError(f"Expected a share of each of the {len(modules)} networks, got {len(shares)}.")
+    weights = torch.tensor(shares or [1.0] * len(modules))
+    for name, parameter in modules[0].named_parameters():
+        parameter.copy_(torch.tensordot(weights / weights.sum(), torch.stack([module.get_parameter(name) for module in modules]), 1))
+    return modules[0]
 
 
 def grow_denoiser(path: Path, std_ratio: Tensor | None = None) -> Denoiser:

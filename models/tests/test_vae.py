@@ -1,5 +1,6 @@
 """The VAE: frame rule, streaming, its linear start, its exported graphs. Run from models/: python -m pytest tests/test_vae.py"""
 
+import copy
 import json
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from reel_tiny.vae import CausalVae, VaeConfig
 from reel_tiny.vae.export import describe_states, example, half_graph
 from reel_tiny.vae.model import fold_time, squeeze_tails, stretch_tails, unfold_time
 from reel_tiny.vae.muon import Muon, orthogonalise
-from reel_tiny.vae.freeze import mean_of
 from reel_tiny.vae.pca import start_from_pca
 from reel_tiny.vae.train import Batches, Run, crops, latent_statistics, reconstruction_loss
 from reel_tiny.vae.stream import HalfStream, VaeStream
+from reel_tiny.weights import mean_of
 
 torch.set_num_threads(1)
 SMALL = VaeConfig(encoder_widths=(8, 16), encoder_depths=(1, 2), decoder_widths=(8, 16), decoder_depths=(1, 2), thin=4)
@@ -170,6 +171,11 @@ def test_frozen_weights_are_the_mean_of_the_checkpoints():
     first, second = CausalVae(SMALL), CausalVae(SMALL)
     first.set_latent_statistics(torch.full((16,), 0.3), torch.full((16,), 2.0))
     wanted = {name: (p + dict(second.named_parameters())[name]).detach() / 2 for name, p in first.named_parameters()}
+    with pytest.raises(ValueError, match="Expected a share of each of the 2 networks, got 1"):
+        mean_of([first, second], [1.0])
+    thirds = mean_of([copy.deepcopy(first), second], [2.0, 1.0])
+    for name, p in first.named_parameters():
+        torch.testing.assert_close(thirds.get_parameter(name), (2 * p + second.get_parameter(name)) / 3)
     mean = mean_of([first, second])
     assert all(torch.allclose(p, wanted[name]) for name, p in mean.named_parameters())
     assert (mean.encoder.latent_mean == 0.3).all() and (mean.decoder.latent_std == 2.0).all()

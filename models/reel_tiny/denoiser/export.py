@@ -1,6 +1,8 @@
 """Exports a denoiser, a text encoder or both into a bundle, and holds them against PyTorch.
 
     python -m reel_tiny.denoiser.export [--denoiser DIR/checkpoint.pt] [--text TEXT_CHECKPOINT] --out reel-tiny
+
+Of several denoisers the mean is taken, as in `vae/freeze.py`, of which each may have its share: --denoiser A B --shares 0.65 0.35.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from ..export.graph import round_to_half, write_half_graph
 from ..text.encoder import WIDTH, TextEncoder
-from ..weights import load_denoiser
+from ..weights import load_denoiser, mean_of
 from .network import Denoiser
 
 INPUTS = {"latents": (2, 3, 4), "timestep": (), "prompt_embeds": (1,), "condition_latents": (2, 3, 4), "condition_mask": (2, 3, 4)}
@@ -56,9 +58,9 @@ def export_text(checkpoint: Path, out: Path) -> None:
     report(path, compare(graph, path).relative)
 
 
-def export_denoiser(checkpoint: Path, out: Path) -> None:
+def export_denoiser(denoiser: Denoiser, out: Path) -> None:
     path = out / "transformer/model.onnx"
-    graph = add_denoiser(round_to_half(load_denoiser(checkpoint).requires_grad_(False)), path)
+    graph = add_denoiser(round_to_half(denoiser.requires_grad_(False)), path)
     report(path, compare(graph, path).relative)
     torch.set_num_threads(2)
     session = open_session(path)
@@ -74,7 +76,8 @@ def export_denoiser(checkpoint: Path, out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--denoiser", type=Path)
+    parser.add_argument("--denoiser", type=Path, nargs="+", help="checkpoints or bundles")
+    parser.add_argument("--shares", type=float, nargs="+", help="of each denoiser in their mean")
     parser.add_argument("--text", type=Path, help="a text encoder's checkpoint")
     parser.add_argument("--out", type=Path, required=True, help="the bundle's folder; what is not given stays as it is there")
     options = parser.parse_args()
@@ -84,7 +87,7 @@ def main() -> None:
     if options.text is not None:
         export_text(options.text, options.out)
     if options.denoiser is not None:
-        export_denoiser(options.denoiser, options.out)
+        export_denoiser(mean_of([load_denoiser(path) for path in options.denoiser], options.shares), options.out)
 
 
 def report(path: Path, difference: float) -> None:

@@ -14,17 +14,8 @@ from pathlib import Path
 
 import torch
 
-from ..weights import load_vae
-from .model import CausalVae
+from ..weights import load_vae, mean_of
 from .train import Batches, latent_statistics
-
-
-@torch.no_grad()
-def mean_of(vaes: list[CausalVae]) -> CausalVae:
-    """The first one with the mean of all their parameters, and with its own latent statistics."""
-    for name, parameter in vaes[0].named_parameters():
-        parameter.copy_(torch.stack([dict(vae.named_parameters())[name] for vae in vaes]).mean(0))
-    return vaes[0]
 
 
 def main() -> None:
