@@ -88,6 +88,10 @@ def test_clips_are_the_same_whoever_renders_them(made: Path, data: Path, tmp_pat
         assert np.array_equal(np.load(again / name / "pixels.npy"), np.load(made / name / "pixels.npy"))
 
 
+def tasks_of(cache: Path, **options: object) -> Tasks:
+    return Tasks(cache, Tokenizer.from_file(str(BUNDLE / "tokenizer/tokenizer.json")), 0, **options)
+
+
 @pytest.fixture(scope="module")
 def tasks(made: Path) -> Tasks:
     """Latents that tell their row: its number everywhere, and the frame's in the second channel."""
@@ -97,7 +101,7 @@ def tasks(made: Path) -> Tasks:
         latents += np.arange(count).reshape(-1, 1, 1, 1, 1) + 100 * SETS.index(name)
         latents[:, 1] = np.arange(latents.shape[2]).reshape(-1, 1, 1)
         np.save(made / name / "latents.npy", latents)
-    return Tasks(made, Tokenizer.from_file(str(BUNDLE / "tokenizer/tokenizer.json")), 0)
+    return tasks_of(made)
 
 
 def test_samples_are_what_they_are_to_be_made_from(tasks: Tasks, made: Path) -> None:
@@ -109,7 +113,7 @@ def test_samples_are_what_they_are_to_be_made_from(tasks: Tasks, made: Path) -> 
         number = int(one.target[0, 0, 0, 0])
         name, row = SETS[number // 100], number % 100
         kinds.add((keep, follow, name))
-        assert one.target.shape == (16, 7, 16, 16) and not (keep and follow)
+        assert one.target.shape == (16, 7, 16, 16) and not (keep and follow) and one.taught != follow
         if keep:
             assert np.array_equal(one.condition, one.target)
         elif follow:
@@ -122,6 +126,28 @@ def test_samples_are_what_they_are_to_be_made_from(tasks: Tasks, made: Path) -> 
             assert np.array_equal(one.poses, np.load(made / name / "poses.npy")[row])
             assert rows[name][row]["spec"]["thing"] is not None and one.text != ""
     assert {(True, False, "world"), (True, False, "pasted"), (False, True, "real"), (False, True, "world"), (False, False, "world")} <= kinds
+
+
+def test_styles_learnt_afresh_are_not_taught(tasks: Tasks, made: Path) -> None:
+    rows = {name: rows_of(made / name) for name in SETS}
+    known = {rows["world"][row]["style"] for row in range(len(rows["world"]))} - {"none"}
+    some = tasks_of(made, afresh=sorted(known)[:2])
+    seen = set()
+    for _ in range(200):
+        one = some.picture()
+        number = int(one.target[0, 0, 0, 0])
+        style, follow = rows[SETS[number // 100]][number % 100]["style"], one.mask[1].max() > 0
+        assert one.taught == (not follow and style not in some.afresh)
+        seen.add((bool(one.taught), style in some.afresh, bool(follow)))
+    assert {(True, False, False), (False, True, False), (False, False, True)} <= seen
+
+
+@pytest.mark.parametrize(("restyled", "kinds"), [(0.0, {"text", "mask"}), (0.88, {"restyle", "mask"})])
+def test_single_frames_are_restyles_as_often_as_asked(tasks: Tasks, made: Path, restyled: float, kinds: set[str]) -> None:
+    some = tasks_of(made, restyled=restyled)
+    ones = [some.picture() for _ in range(200)]
+    found = ["restyle" if one.mask[1].max() > 0 else "mask" if one.condition is one.target else "text" for one in ones]
+    assert set(found) == kinds and found.count("mask") < 50
 
 
 def test_faint_styles_are_drawn_more_often(tasks: Tasks, made: Path) -> None:

@@ -67,9 +67,12 @@ class Batch(NamedTuple):
 
 
 class Tasks:
-    """Samples from the encoded sets of a cache folder (see cache.py). No sample in the styles `afresh` is taught, nor any that follows a source."""
+    """Samples from the encoded sets of a cache folder (see cache.py). No sample in the styles `afresh` is taught, nor any that follows a source.
 
-    def __init__(self, cache: Path, tokenizer: Tokenizer, seed: int, afresh: Sequence[str] = ()) -> None:
+    `restyled`: the share of single frames that are restyles, of the 0.88 that these and such of text alone are together.
+    """
+
+    def __init__(self, cache: Path, tokenizer: Tokenizer, seed: int, afresh: Sequence[str] = (), restyled: float = 0.43) -> None:
         self.latents, self.boxes, self.poses = (
             {name: np.load(cache / name / f"{array}.npy", mmap_mode="r") for name in SETS} for array in ("latents", "boxes", "poses")
         )
@@ -78,7 +81,7 @@ class Tasks:
             name: [row for row, entry in enumerate(rows) if entry["source"] != row for _ in range(3 if entry["style"] in FAINT else 1)]
             for name, rows in self.rows.items()
         }
-        self.tokenizer, self.afresh = tokenizer, afresh
+        self.tokenizer, self.afresh, self.restyled = tokenizer, afresh, restyled
         self.rng = np.random.default_rng(seed)
 
     def _poses(self, name: str, row: int, first: int, count: int, spec: Spec | None, text: str) -> np.ndarray | None:
@@ -165,7 +168,7 @@ class Tasks:
         """One latent frame from anywhere in a clip."""
         rng, draw = self.rng, self.rng.random()
         first = int(rng.integers(7))
-        if draw < 0.45:
+        if draw < 0.88 - self.restyled:
             return self._text(first, 1)
         if draw < 0.88:
             kind = rng.random()

@@ -277,7 +277,7 @@ class Feeds:
 
         def start(size: int, clips: bool) -> Callable[[int], Callable[[], Batch]]:
             def with_seed(seed: int) -> Callable[[], Batch]:
-                tasks = Tasks(options.cache, tokenizer, seed, options.afresh)
+                tasks = Tasks(options.cache, tokenizer, seed, options.afresh, options.restyled)
                 return lambda: tasks.batch(size, clips)
 
             return with_seed
@@ -369,6 +369,7 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, help="learn to make in one pass what this bundle or checkpoint makes with --guide; with 1, to go on making what it makes")
     parser.add_argument("--guide", type=float, default=2.0, help="the guidance of --teacher")
     parser.add_argument("--afresh", nargs="*", choices=STYLE_NAMES, default=(), help="styles that --teacher does otherwise than the cache does")
+    parser.add_argument("--restyled", type=float, default=0.43, help="share of single frames that are restyles, 0.88 at most")
     parser.add_argument("--picture-minutes", type=float, default=28)
     parser.add_argument("--clip-minutes", type=float, default=27)
     parser.add_argument("--picture-batch", type=int, default=32, help="a worker")
