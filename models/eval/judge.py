@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reel_tiny.denoiser.tasks import draws
 from reel_tiny.precision import autocast
 from reel_tiny.workers import feed
 from reel_tiny.world.motions import MOTION_NAMES
@@ -125,18 +126,22 @@ def is_faded(judge: Judge, frames: np.ndarray) -> np.ndarray:
 
 
 class Examples:
-    """Clips of a cache, none of which is of a held-out combination."""
+    """Clips of a cache, none of which is of a held-out combination; of the real world more often those in faint styles."""
 
     def __init__(self, cache: Path, seed: int) -> None:
         self.pixels = {name: np.load(cache / name / "pixels.npy", mmap_mode="r") for name in ("world", "real", "stills")}
         self.rows = {name: json.loads((cache / name / "rows.json").read_text()) for name in self.pixels}
+        self.order = {
+            name: [row for row, entry in enumerate(rows) for _ in range(draws(entry["style"]) if entry["spec"] is None else 1)] for name, rows in self.rows.items()
+        }
         self.rng = np.random.default_rng(seed)
 
     def clip(self) -> tuple[np.ndarray, list[int]]:
         """What `look` shows of a clip, and its labels."""
         draw = self.rng.random()
         name = "real" if draw < REAL / 2 else "stills" if draw < REAL else "world"
-        row = int(self.rng.integers(len(self.rows[name])))
+        order = self.order[name]
+        row = order[int(self.rng.integers(len(order)))]
         entry = self.rows[name][row]
         return look(self.pixels[name][row]), labels_of(None if entry["spec"] is None else Spec(**entry["spec"]), entry["style"])
 

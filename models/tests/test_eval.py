@@ -130,13 +130,17 @@ def test_the_judge_knows_every_scene() -> None:
     assert sum(said["thing"] == "nothing" for said in named) >= len(specs) - 2
 
 
+def write_examples(folder: Path, pixels: np.ndarray, of: Spec | None, *styles: str) -> None:
+    folder.mkdir()
+    np.save(folder / "pixels.npy", np.stack([pixels for _ in styles]))
+    (folder / "rows.json").write_text(json.dumps([{"spec": of and asdict(of), "style": style, "source": 0} for style in styles]))
+
+
 def test_training_examples_tell_of_the_small_world_and_of_styles(clip: np.ndarray, tmp_path: Path) -> None:
     spec = Spec("fox", "snow", "left", "pencil", 0)
     sets = {"world": (clip, spec, "pencil"), "real": (255 - clip, None, "sepia"), "stills": (255 - clip[:1], None, "comic")}
-    for name, (pixels, of, style) in sets.items():
-        (tmp_path / name).mkdir()
-        np.save(tmp_path / name / "pixels.npy", pixels[None])
-        (tmp_path / name / "rows.json").write_text(json.dumps([{"spec": of and asdict(of), "style": style, "source": 0}]))
+    for name, example in sets.items():
+        write_examples(tmp_path / name, *example)
     seen, labels = Examples(tmp_path, 0).batch(200)
     counts = {}
     for name, (pixels, of, style) in sets.items():
@@ -144,6 +148,13 @@ def test_training_examples_tell_of_the_small_world_and_of_styles(clip: np.ndarra
         assert (seen[found] == torch.from_numpy(look(pixels))).all()
         counts[name] = int(found.sum())
     assert sum(counts.values()) == 200 and all(10 < counts[name] < 40 for name in ("real", "stills"))
+
+
+def test_faint_styles_of_the_real_world_are_shown_to_the_judge_more_often(clip: np.ndarray, tmp_path: Path) -> None:
+    write_examples(tmp_path / "world", clip, Spec("fox", "snow", "left", "pixel", 0), "pixel", "pixel")
+    for name in ("real", "stills"):
+        write_examples(tmp_path / name, clip, None, "sepia", "pixel")
+    assert Examples(tmp_path, 0).order == {"world": [0, 1], "real": [0, 1, 1, 1], "stills": [0, 1, 1, 1]}
 
 
 def test_the_mean_of_two_judges_holds_their_batch_statistics_too() -> None:

@@ -27,6 +27,11 @@ Rng = np.random.Generator
 FAINT = ("comic", "pixel")
 
 
+def draws(style: str) -> int:
+    """How many times a clip in that style is drawn for each time that another is."""
+    return 3 if style in FAINT else 1
+
+
 @dataclass
 class Sample:
     """One sample: target and condition [16, t, h, w], mask [2, t, h, w] (keep, follow), words, index of the first frame.
@@ -78,7 +83,7 @@ class Tasks:
         )
         self.rows = {name: json.loads((cache / name / "rows.json").read_text()) for name in SETS}
         self.styled = {
-            name: [row for row, entry in enumerate(rows) if entry["source"] != row for _ in range(3 if entry["style"] in FAINT else 1)]
+            name: [row for row, entry in enumerate(rows) if entry["source"] != row for _ in range(draws(entry["style"]))]
             for name, rows in self.rows.items()
         }
         self.tokenizer, self.afresh, self.restyled = tokenizer, afresh, restyled
