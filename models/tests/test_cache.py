@@ -14,11 +14,12 @@ from reel_tiny.data.pool import main as pool_main
 from reel_tiny.data.render import ClipRenderer
 from reel_tiny.denoiser.cache import SETS, Renderer, render_all
 from reel_tiny.denoiser.planner import course_poses
-from reel_tiny.denoiser.tasks import FAINT, Tasks
+from reel_tiny.denoiser.tasks import FAINT, FREE, Tasks
+from reel_tiny.denoiser.train import Feeds
 from reel_tiny.workers import feed, share_out
 from reel_tiny.world.render import Spec, extent, layout
 from reel_tiny.world.sampling import is_held_out
-from reel_tiny.world.styles import STYLES
+from reel_tiny.world.styles import STYLE_NAMES, STYLES
 from reel_tiny.world.things import ASSETS, THINGS, sprite
 
 torch.set_num_threads(1)
@@ -142,12 +143,21 @@ def test_styles_learnt_afresh_are_not_taught(tasks: Tasks, made: Path) -> None:
     assert {(True, False, False), (False, True, False), (False, False, True)} <= seen
 
 
-@pytest.mark.parametrize(("restyled", "kinds"), [(0.0, {"text", "mask"}), (0.88, {"restyle", "mask"})])
+@pytest.mark.parametrize(("restyled", "kinds"), [(0.0, {"text", "mask"}), (FREE, {"restyle", "mask"})])
 def test_single_frames_are_restyles_as_often_as_asked(tasks: Tasks, made: Path, restyled: float, kinds: set[str]) -> None:
     some = tasks_of(made, restyled=restyled)
     ones = [some.picture() for _ in range(200)]
     found = ["restyle" if one.mask[1].max() > 0 else "mask" if one.condition is one.target else "text" for one in ones]
     assert set(found) == kinds and found.count("mask") < 50
+
+
+def test_training_draws_as_its_options_say(tasks: Tasks, made: Path) -> None:
+    options = Namespace(cache=made, bundle=BUNDLE, device="cpu", picture_batch=40, clip_batch=4, ahead=0, afresh=STYLE_NAMES, restyled=0.0)
+    batch, words = Feeds(options, 0).next(False)
+    assert len(batch.target) == 40 == len(words) and not batch.mask[:, 1].any() and not batch.taught.any()
+    options.afresh, options.restyled = (), FREE
+    batch, _ = Feeds(options, 0).next(False)
+    assert torch.equal(batch.taught, batch.mask[:, 1].amax((1, 2, 3)) == 0) and batch.mask[:, 1].any()
 
 
 def test_faint_styles_are_drawn_more_often(tasks: Tasks, made: Path) -> None:

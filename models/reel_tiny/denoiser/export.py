@@ -83,6 +83,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.denoiser is None and options.text is None:
         parser.error("Expected --denoiser, --text or both, got neither.")
+    if options.shares is not None and options.denoiser is None:
+        parser.error("Expected --denoiser with --shares, got none.")
     torch.set_num_threads(1)
     if options.text is not None:
         export_text(options.text, options.out)

@@ -25,6 +25,8 @@ from .planner import MOMENTS, POSE
 Rng = np.random.Generator
 # Styles that leave most of a picture as it is are learnt last: they are drawn three times as often.
 FAINT = ("comic", "pixel")
+# Share of single frames of which nothing is kept: made from text alone, or restyles.
+FREE = 0.88
 
 
 def draws(style: str) -> int:
@@ -74,7 +76,7 @@ class Batch(NamedTuple):
 class Tasks:
     """Samples from the encoded sets of a cache folder (see cache.py). No sample in the styles `afresh` is taught, nor any that follows a source.
 
-    `restyled`: the share of single frames that are restyles, of the 0.88 that these and such of text alone are together.
+    `restyled`: the share of single frames that are restyles, FREE at most.
     """
 
     def __init__(self, cache: Path, tokenizer: Tokenizer, seed: int, afresh: Sequence[str] = (), restyled: float = 0.43) -> None:
@@ -173,9 +175,9 @@ class Tasks:
         """One latent frame from anywhere in a clip."""
         rng, draw = self.rng, self.rng.random()
         first = int(rng.integers(7))
-        if draw < 0.88 - self.restyled:
+        if draw < FREE - self.restyled:
             return self._text(first, 1)
-        if draw < 0.88:
+        if draw < FREE:
             kind = rng.random()
             if kind < 0.5:
                 return self._restyle("stills", 0, 1)

@@ -38,7 +38,7 @@ from ..weights import grow_denoiser, load_vae
 from ..workers import feed
 from ..world.styles import STYLE_NAMES
 from .network import Config, Denoiser
-from .tasks import Batch, Tasks
+from .tasks import FREE, Batch, Tasks
 
 SAVE_SECONDS = 120
 LOSSES_READ = 20
@@ -369,7 +369,7 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, help="learn to make in one pass what this bundle or checkpoint makes with --guide; with 1, to go on making what it makes")
     parser.add_argument("--guide", type=float, default=2.0, help="the guidance of --teacher")
     parser.add_argument("--afresh", nargs="*", choices=STYLE_NAMES, default=(), help="styles that --teacher does otherwise than the cache does")
-    parser.add_argument("--restyled", type=float, default=0.43, help="share of single frames that are restyles, 0.88 at most")
+    parser.add_argument("--restyled", type=float, default=0.43, help=f"share of single frames that are restyles, {FREE} at most")
     parser.add_argument("--picture-minutes", type=float, default=28)
     parser.add_argument("--clip-minutes", type=float, default=27)
     parser.add_argument("--picture-batch", type=int, default=32, help="a worker")
@@ -385,6 +385,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10**9, help="stop after so many")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if not 0 <= options.restyled <= FREE:
+        parser.error(f"Expected --restyled from 0 to {FREE}, got {options.restyled}.")
     torch.manual_seed(options.seed)
     torch.set_num_threads(1)  # before forking: OpenMP's threads don't survive a fork
     os.makedirs(options.out, exist_ok=True)
