@@ -38,7 +38,7 @@ ASPECTS: dict[str, tuple[str, ...]] = {
 }
 WEIGHTS = Path(__file__).parent / "judge.pt"
 SEEN = (0.0, 0.25, 0.5, 0.75, 1.0)
-SIDE = 96
+SIDE = 128
 IGNORED = -1
 # Share of training clips that are of the real world, which tell of styles alone: recordings and photos by halves.
 REAL = 0.24
@@ -49,7 +49,7 @@ MOVED = 6
 
 
 class Judge(nn.Module):
-    """[N, T, 3, 96, 96] in [-1, 1] -> a row of logits an aspect [N, K], and one logit a frame [N, T]: above 0, it is a cross-fade.
+    """[N, T, 3, 128, 128] in [-1, 1] -> a row of logits an aspect [N, K], and one logit a frame [N, T]: above 0, it is a cross-fade.
 
     Each frame is seen by the same network, and what it shows is the mean over frames; motion needs all five of SEEN.
     """
@@ -78,7 +78,7 @@ class Judge(nn.Module):
 
 
 def look(clip: np.ndarray, moments: tuple[float, ...] = SEEN) -> np.ndarray:
-    """The frames at `moments` (shares of the clip) of uint8 [T, H, W, 3], as uint8 [len(moments), 3, 96, 96]."""
+    """The frames at `moments` (shares of the clip) of uint8 [T, H, W, 3], as uint8 [len(moments), 3, 128, 128]."""
     picked = [clip[round(moment * (len(clip) - 1))] for moment in moments]
     return np.stack([cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for frame in picked]).transpose(0, 3, 1, 2)
 
@@ -146,7 +146,7 @@ class Examples:
         return look(self.pixels[name][row]), labels_of(None if entry["spec"] is None else Spec(**entry["spec"]), entry["style"])
 
     def batch(self, size: int) -> tuple[Tensor, Tensor]:
-        """Frames uint8 [size, 5, 3, 96, 96] and labels int64 [size, 4]."""
+        """Frames uint8 [size, 5, 3, 128, 128] and labels int64 [size, 4]."""
         seen, labels = zip(*(self.clip() for _ in range(size)), strict=True)
         return torch.from_numpy(np.stack(seen)), torch.tensor(labels)
 

@@ -46,7 +46,7 @@ def camera(rng: np.random.Generator, levels: list[np.ndarray], frames: int, size
 
 
 # Share of the small world among clips without mishaps.
-WORLD = 0.35
+WORLD = 0.3
 
 
 class ClipRenderer:
@@ -108,7 +108,9 @@ class ClipRenderer:
         stride = min(int(rng.choice([1, 1, 2, 3])), (len(video) - 1) // frames)
         start = rng.integers(0, len(video) - frames * stride)
         height, width = video[0].shape[:2]
-        scale = np.exp(rng.uniform(np.log(max(size, 110) / height), np.log(max(size, 300) / height)))
+        # Mostly small: that is where a recording is richest in detail.
+        smallest, largest = max(size, 110) / height, max(size, 300) / height
+        scale = smallest * (largest / smallest) ** (rng.random() ** 2)
         h, w = max(size, round(height * scale)), max(size, round(width * scale))
         y, x = rng.integers(0, h - size + 1), rng.integers(0, w - size + 1)
         picked = [video[start + i * stride] for i in range(frames)]
@@ -127,19 +129,19 @@ class ClipRenderer:
         if rng.random() < WORLD:
             return self.world(frames, size)
         kind = rng.random()
-        if kind < 0.24:
+        if kind < 0.27:
             return self.real(frames, size)
         speed = rng.exponential(1.6) * (rng.random() < 0.8)
-        if kind < 0.52:
+        if kind < 0.65:
             out = camera(rng, self.pick(self.photos), frames, size, speed)
             for _ in range(rng.choice(4, p=[0.45, 0.3, 0.15, 0.1])):
                 self.add_sprite(out, self.leaf_sprite() if rng.random() < 0.6 else self.pick(self.sprites))
-        elif kind < 0.74:
+        elif kind < 0.78:
             still = rng.random() < 0.6
             out = camera(rng, self.pick(self.scenes), frames, size, 0 if still else speed)
             for _ in range(rng.choice(4, p=[0.1, 0.6, 0.2, 0.1])):
                 self.add_sprite(out, self.pick(self.sprites))
-        elif kind < 0.91:
+        elif kind < 0.93:
             out = camera(rng, self.pick(self.leaves), frames, size, speed)
             for _ in range(rng.choice(4, p=[0.3, 0.3, 0.2, 0.2])):
                 self.add_sprite(out, self.leaf_sprite(), 2)

@@ -35,6 +35,13 @@ from .muon import Muon
 from .pca import start_from_pca
 
 
+# How far the logarithm of a frame's squared error may lie above its clip's median without counting on its own (6 dB), from where on it is
+# given up (19 dB), and how much it counts.
+SAG = 0.6 * math.log(10)
+HOPELESS = 1.9 * math.log(10)
+SAGGING = 4.0
+
+
 class Batches:
     """Random crops of pooled clips, mirrored, reversed, recoloured; some start a stream.
 
@@ -77,10 +84,11 @@ class Batches:
         colours = sometimes(0.25, rng.permuted(np.tile(np.arange(3), (count, 1)), axis=1), np.arange(3))
         shades = sometimes(0.3, rng.uniform((0.5, -0.25), (1.2, 0.25), (count, 2)), np.array([1.0, 0.0]))
         rows = rng.integers(clips, size=(count, 1))
-        rows, t, y, x, colours = (torch.from_numpy(index).to(self.device) for index in (rows, t, y, x, colours))
+        # Waiting for the device here would leave it idle while the next step is prepared.
+        rows, t, y, x, colours, shades = (torch.from_numpy(drawn).to(self.device, non_blocking=True) for drawn in (rows, t, y, x, colours, shades))
         taken = pool[rows[:, :, None, None], t[:, :, None, None], y[:, None, :, None], x[:, None, None, :]]
         taken = taken.gather(-1, colours[:, None, None, None].expand(taken.shape)).permute(0, 4, 1, 2, 3)
-        gain, lift = torch.from_numpy(shades).float().to(self.device)[:, :, None, None, None, None].unbind(1)
+        gain, lift = shades.float()[:, :, None, None, None, None].unbind(1)
         return ((taken.float() / 127.5 - 1) * gain + lift).clamp(-1, 1)
 
 
@@ -97,12 +105,16 @@ def reconstruction_loss(y: Tensor, x: Tensor, decibel_weight: float, steady: flo
     d = y - x
     edges = (d[..., 1:] - d[..., :-1]).abs().mean() + (d[..., 1:, :] - d[..., :-1, :]).abs().mean()
     flicker = (d[:, :, 1:] - d[:, :, :-1]).abs().mean((1, 2, 3, 4))
-    squares = d.pow(2).mean((1, 2, 3, 4))
+    frames = d.pow(2).mean((1, 3, 4))
+    squares = frames.mean(1)
     # Mean PSNR is a mean of logarithms: easy clips count as much as hard ones. The floor is 40 dB.
     decibels = torch.log(squares + 4e-4).mean()
     # Flicker likewise: what a still clip shows of it is little, and seen at once. The floor is a quarter of a grey level.
     steps = 0.25 * flicker.mean() + steady * torch.log(flicker + 2e-3).mean()
-    loss = d.abs().mean() + 0.5 * edges + steps + squares.mean() + decibel_weight * decibels
+    # A frame much worse than the rest of its clip (beside a cut or a flash) counts on its own, unless it is hopeless (noise).
+    logs = torch.log(frames + 4e-4)
+    sag = (logs - logs.detach().median(1, keepdim=True).values - SAG).clamp(0, HOPELESS - SAG).mean()
+    loss = d.abs().mean() + 0.5 * edges + steps + squares.mean() + decibel_weight * decibels + SAGGING * sag
     return loss, (-10 * torch.log10(squares.detach() / 4 + 1e-7)).mean()
 
 
@@ -261,7 +273,7 @@ def train(worker: int, a: argparse.Namespace) -> None:
         loss, decibels = reconstruction_loss(y, x, a.decibels[0] + (a.decibels[1] - a.decibels[0]) * done, a.steady)
         kl = (mean.pow(2) + log_variance.exp() - 1 - log_variance).mul(0.5).mean()
         (loss + 1e-4 * kl).backward()
-        told = torch.stack([torch.tensor(time.time() - began, device=device), loss.detach(), decibels, kl.detach()])
+        told = torch.stack([torch.zeros_like(decibels) + (time.time() - began), loss.detach(), decibels, kl.detach()])
         told = average([p.grad for p in run.trained], told, a.workers)
         # Workers must stop at the same step. Of one alone the clock will do, which needs no waiting for the device.
         run.spent = told[0].item() if a.workers > 1 else time.time() - began
