@@ -164,7 +164,7 @@ class ClipRenderer:
         return np.clip(grain + paint.colour(rng), 0, 255).astype(np.uint8)
 
     def mishap(self, frames: int, size: int) -> np.ndarray:
-        rng, kind = self.rng, self.rng.choice(7, p=[0.3, 0.2, 0.18, 0.08, 0.1, 0.08, 0.06])
+        rng, kind = self.rng, self.rng.choice(7, p=[0.24, 0.28, 0.18, 0.08, 0.08, 0.08, 0.06])
         out = self.plain(frames, size)
         cut = int(rng.integers(1, frames))
         if kind == 0:  # hard cut, sometimes two

@@ -35,11 +35,11 @@ from .muon import Muon
 from .pca import start_from_pca
 
 
-# How far the logarithm of a frame's squared error may lie above its clip's median without counting on its own (6 dB), from where on it is
+# How far the logarithm of a frame's squared error may lie above its clip's median without counting on its own (5 dB), from where on it is
 # given up (19 dB), and how much it counts.
-SAG = 0.6 * math.log(10)
+SAG = 0.5 * math.log(10)
 HOPELESS = 1.9 * math.log(10)
-SAGGING = 4.0
+SAGGING = 6.0
 
 
 class Batches:
