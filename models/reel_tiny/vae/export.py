@@ -20,8 +20,9 @@ from ..export.graph import round_to_half, write_half_graph
 from ..weights import load_vae
 from .model import LATENT_CHANNELS, SPATIAL, STATE_FRAMES, TEMPORAL, Half
 
-# What onnxruntime may differ from PyTorch by, as a share of PyTorch's largest value: random latents decode to far beyond [-1, 1].
-LARGEST = 5e-5
+# What onnxruntime may differ from PyTorch by, as a share of PyTorch's largest value: random latents decode to far beyond [-1, 1]. Most of it are
+# states, as the norm before them makes more of what onnxruntime's activations are off by; pixels are off by less than a hundredth of a grey level.
+LARGEST = 1e-4
 
 
 def example(half: Half, is_encoder: bool, frames: int, height: int, width: int, batch: int = 1) -> tuple[Tensor, ...]:
