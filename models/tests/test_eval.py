@@ -15,6 +15,7 @@ from eval.edits import RESTYLES, edge_correlation, flicker
 from eval.judge import ASPECTS, IGNORED, SEEN, SIDE, Examples, Judge, fade_some, labels_of, load_judge, look, meant, mix, name_clips, roughen, to_input, train
 from eval.prompts import held_out_specs, said_otherwise, spread, vocabulary
 from eval.row import Number, at_most, share, under
+from eval.vae import HardCase, hard_cases
 from reel_tiny.data.sources import read_video
 from reel_tiny.world.captions import plain_caption
 from reel_tiny.world.render import Spec, render
@@ -73,6 +74,22 @@ def test_edges_correlate_with_themselves_alone(clip: np.ndarray) -> None:
     assert edge_correlation(other[:3], clip[:3]) < 0.4
 
 
+def test_frames_are_held_against_others_of_their_recording() -> None:
+    case = HardCase(np.zeros((6, 8, 8, 3), np.uint8), np.ones(6, bool), np.array([0, 0, 0, 1, 1, 1]))
+    assert case.lag(np.array([35.0, 30, 36, 25, 26, 20])).tolist() == [0, -5, 1, 0, 1, -5]
+
+
+def test_hard_cases_say_what_each_frame_shows() -> None:
+    clips = {name: np.full((frames, 128, 168, 3), grey, np.uint8) for name, frames, grey in (("sign-bird", 61, 10), ("tree", 65, 200), ("videoFire1080p", 25, 90))}
+    cases = hard_cases(clips)
+    for name in ("hard cut", "301 frames, there and back"):
+        assert cases[name].usual.all() and np.array_equal(cases[name].clip[:, 0, 0, 0] == 200, cases[name].shown == 1) and 0 < cases[name].shown.mean() < 1
+    assert len(cases["301 frames, there and back"].clip) == 301
+    flash = cases["flash (2 white frames)"]
+    assert np.flatnonzero(~flash.usual).tolist() == np.flatnonzero(flash.clip[:, 0, 0, 0] == 255).tolist() == [22, 23]
+    assert all(len(case.clip) == len(case.usual) == len(case.shown) for case in cases.values())
+
+
 def test_spread_is_none_among_equals(clip: np.ndarray) -> None:
     assert spread([clip, clip, clip]) == 0
     assert spread([np.zeros_like(clip), np.full_like(clip, 100)]) == pytest.approx(100)
@@ -92,6 +109,7 @@ def test_prompts_are_held_out_and_the_same_for_any_count() -> None:
 
 
 def test_the_judge_sees_five_moments_of_any_clip(clip: np.ndarray) -> None:
+    clip = clip[:, :96, 8:]  # of another size than it sees
     seen = look(clip)
     assert seen.shape == (len(SEEN), 3, SIDE, SIDE)
     for at, frame in enumerate((0, 6, 12, 18, 24)):

@@ -14,6 +14,7 @@ from reel_tiny.vae.export import describe_states, example, half_graph
 from reel_tiny.vae.model import fold_time, squeeze_tails, stretch_tails, unfold_time
 from reel_tiny.vae.muon import Muon, orthogonalise
 from reel_tiny.vae.pca import start_from_pca
+from reel_tiny.vae import train
 from reel_tiny.vae.train import Batches, Run, crops, latent_statistics, reconstruction_loss
 from reel_tiny.vae.stream import HalfStream, VaeStream
 from reel_tiny.weights import mean_of
@@ -144,6 +145,23 @@ def test_flicker_of_still_clips_counts_by_its_logarithm():
     # Steps of 0.04 against none, above the floor.
     more = (loss(flickering, 0.3) - loss(flickering, 0.0)) - (loss(resting, 0.3) - loss(resting, 0.0))
     assert more == pytest.approx(0.3 * np.log((0.04 + 2e-3) / 2e-3), rel=1e-3)
+
+
+def test_a_frame_that_falls_behind_its_clip_counts_on_its_own(monkeypatch: pytest.MonkeyPatch):
+    x = torch.zeros(1, 3, 8, 16, 16)
+
+    def more(error: float) -> float:
+        """What one frame that is off by `error` adds on its own, where the others are off by 0.05."""
+        y = torch.full_like(x, 0.05)
+        y[:, :, 3] = error
+        counted = reconstruction_loss(y, x, 0.1, 0.0)[0]
+        with monkeypatch.context() as without:
+            without.setattr(train, "SAGGING", 0.0)
+            return (counted - reconstruction_loss(y, x, 0.1, 0.0)[0]).item()
+
+    assert more(0.08) == pytest.approx(0, abs=1e-6)  # 3.7 dB
+    assert more(0.2) == pytest.approx(train.SAGGING / 8 * (np.log((0.04 + 4e-4) / (0.0025 + 4e-4)) - 0.5 * np.log(10)), rel=1e-3)
+    assert more(0.9) == pytest.approx(more(0.6), rel=1e-4) > more(0.2)  # 24 and 21 dB: given up
 
 
 def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(tmp_path: Path):
