@@ -62,7 +62,7 @@ class VaeRows:
             lag = case.lag(psnr(self.stream.round_trip(case.clip), case.clip))
             lows[name] = (lag.min(), lag[case.usual].min())
         name = min(lows, key=lambda name: lows[name][0])
-        yield Number(f"lowest frame against the clip's median ({name})", lows[name][0], -8, -4, "{:.2f} dB")
+        yield Number(f"lowest frame against the median of its recording ({name})", lows[name][0], -8, -4, "{:.2f} dB")
         name = min(lows, key=lambda name: lows[name][1])
         yield Number(f"the mishap's own frames aside ({name})", lows[name][1], form="{:.2f} dB")
 

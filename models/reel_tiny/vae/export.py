@@ -20,8 +20,8 @@ from ..export.graph import round_to_half, write_half_graph
 from ..weights import load_vae
 from .model import LATENT_CHANNELS, SPATIAL, STATE_FRAMES, TEMPORAL, Half
 
-# What onnxruntime may differ from PyTorch by, as a share of PyTorch's largest value: random latents decode to far beyond [-1, 1]. Most of it are
-# states, as the norm before them makes more of what onnxruntime's activations are off by; pixels are off by less than a hundredth of a grey level.
+# What onnxruntime may differ from PyTorch by, as a share of PyTorch's largest value: random latents decode to far beyond [-1, 1]. Most of that is in
+# the states, as the norm before them makes more of what onnxruntime's activations are off by; pixels are off by less than a hundredth of a grey level.
 LARGEST = 1e-4
 
 

@@ -273,7 +273,7 @@ def train(worker: int, a: argparse.Namespace) -> None:
         loss, decibels = reconstruction_loss(y, x, a.decibels[0] + (a.decibels[1] - a.decibels[0]) * done, a.steady)
         kl = (mean.pow(2) + log_variance.exp() - 1 - log_variance).mul(0.5).mean()
         (loss + 1e-4 * kl).backward()
-        told = torch.stack([torch.zeros_like(decibels) + (time.time() - began), loss.detach(), decibels, kl.detach()])
+        told = torch.stack([torch.full_like(decibels, time.time() - began), loss.detach(), decibels, kl.detach()])
         told = average([p.grad for p in run.trained], told, a.workers)
         # Workers must stop at the same step. Of one alone the clock will do, which needs no waiting for the device.
         run.spent = told[0].item() if a.workers > 1 else time.time() - began
