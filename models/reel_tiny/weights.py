@@ -116,6 +116,8 @@ def mean_of(modules: Sequence[Module], shares: Sequence[float] | None = None) ->
     if shares is not None and len(shares) != len(modules):
         raise ValueError(f"Expected a share of each of the {len(modules)} networks, got {len(shares)}.")
     weights = torch.tensor(shares or [1.0] * len(modules))
+    if weights.sum() <= 0:
+        raise ValueError(f"Expected shares whose sum is above 0, got {shares}.")
     for name, parameter in modules[0].named_parameters():
         parameter.copy_(torch.tensordot(weights / weights.sum(), torch.stack([module.get_parameter(name) for module in modules]), 1))
     return modules[0]

@@ -9,6 +9,7 @@ import torch
 
 from export.graph import compare
 from export.layout import read_weights
+from reel_tiny.denoiser import export, train
 from reel_tiny.denoiser.export import add_denoiser, example
 from reel_tiny.denoiser.network import Config, Denoiser, enlarge
 from reel_tiny.denoiser.planner import MOMENTS, POSE
@@ -244,3 +245,19 @@ def test_bfloat16_is_for_cpus_that_calculate_in_it(capabilities: dict[str, bool]
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     with autocast(torch.device("cpu")):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "told"),
+    [
+        (train.main, "--cache c --bundle b --planner p --out o --restyled 0.9", "Expected --restyled from 0 to 0.88, got 0.9"),
+        (train.main, "--cache c --bundle b --planner p --out o --restyled -0.1", "Expected --restyled from 0 to 0.88, got -0.1"),
+        (export.main, "--out o", "Expected --denoiser, --text or both, got neither"),
+        (export.main, "--text t --shares 1 --out o", "Expected --denoiser with --shares, got none"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(main: Callable[[], None], arguments: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["main", *arguments.split()])
+    with pytest.raises(SystemExit):
+        main()
+    assert told in capsys.readouterr().err

@@ -192,6 +192,8 @@ def test_frozen_weights_are_the_mean_of_the_checkpoints():
     wanted = {name: (p + dict(second.named_parameters())[name]).detach() / 2 for name, p in first.named_parameters()}
     with pytest.raises(ValueError, match="Expected a share of each of the 2 networks, got 1"):
         mean_of([first, second], [1.0])
+    with pytest.raises(ValueError, match="Expected shares whose sum is above 0"):
+        mean_of([first, second], [1.0, -1.0])
     thirds = mean_of([copy.deepcopy(first), second], [2.0, 1.0])
     for name, p in first.named_parameters():
         torch.testing.assert_close(thirds.get_parameter(name), (2 * p + second.get_parameter(name)) / 3)
