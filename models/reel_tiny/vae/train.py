@@ -35,6 +35,8 @@ from .muon import Muon
 from .pca import start_from_pca
 
 
+# The squared error below which its logarithm rewards nothing more: 40 dB.
+FLOOR = 4e-4
 # How far the logarithm of a frame's squared error may lie above its clip's median without counting on its own (5 dB), from where on it is
 # given up (19 dB), and how much it counts.
 SAG = 0.5 * math.log(10)
@@ -107,12 +109,12 @@ def reconstruction_loss(y: Tensor, x: Tensor, decibel_weight: float, steady: flo
     flicker = (d[:, :, 1:] - d[:, :, :-1]).abs().mean((1, 2, 3, 4))
     frames = d.pow(2).mean((1, 3, 4))
     squares = frames.mean(1)
-    # Mean PSNR is a mean of logarithms: easy clips count as much as hard ones. The floor is 40 dB.
-    decibels = torch.log(squares + 4e-4).mean()
+    # Mean PSNR is a mean of logarithms: easy clips count as much as hard ones.
+    decibels = torch.log(squares + FLOOR).mean()
     # Flicker likewise: what a still clip shows of it is little, and seen at once. The floor is a quarter of a grey level.
     steps = 0.25 * flicker.mean() + steady * torch.log(flicker + 2e-3).mean()
     # A frame much worse than the rest of its clip (beside a cut or a flash) counts on its own, unless it is hopeless (noise).
-    logs = torch.log(frames + 4e-4)
+    logs = torch.log(frames + FLOOR)
     sag = (logs - logs.detach().median(1, keepdim=True).values - SAG).clamp(0, HOPELESS - SAG).mean()
     loss = d.abs().mean() + 0.5 * edges + steps + squares.mean() + decibel_weight * decibels + SAGGING * sag
     return loss, (-10 * torch.log10(squares.detach() / 4 + 1e-7)).mean()
