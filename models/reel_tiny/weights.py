@@ -79,6 +79,11 @@ def _bundled_vae(bundle: Path) -> CausalVae:
     return vae.eval()
 
 
+def grow_vae(path: Path) -> CausalVae:
+    """A VAE of today's size with the weights of a bundle or a checkpoint. Blocks that those lack start as nothing."""
+    return grown(CausalVae(), load_vae(path))
+
+
 def load_denoiser(path: Path) -> Denoiser:
     """The denoiser of a bundle's folder, or of a checkpoint: there the averaged weights."""
     return (_bundled_denoiser(path) if path.is_dir() else _trained_denoiser(path)).eval()
@@ -130,9 +135,7 @@ def grow_denoiser(path: Path, std_ratio: Tensor | None = None) -> Denoiser:
     differs in them alone it then makes the same, from noise that is a little too strong or weak for the noise level that it is told, which a short
     training mends; the shift of their means is left to that too.
     """
-    weights = load_denoiser(path).state_dict()
-    denoiser = Denoiser(Config())
-    denoiser.load_state_dict({name: weights.get(name, start) for name, start in denoiser.state_dict().items()})
+    denoiser = grown(Denoiser(Config()), load_denoiser(path))
     if std_ratio is not None:
         rescale(denoiser, std_ratio)
     return denoiser
@@ -145,6 +148,13 @@ def rescale(denoiser: Denoiser, ratio: Tensor) -> None:
     denoiser.stem.weight.mul_(given[:, None, None])
     denoiser.out.weight.div_(ratio[:, None, None, None])
     denoiser.out.bias.div_(ratio)
+
+
+def grown(module: Module, known: Module) -> Module:
+    """The first one with all weights that the second one has; the others stay as they are."""
+    weights = known.state_dict()
+    module.load_state_dict({name: weights.get(name, start) for name, start in module.state_dict().items()})
+    return module
 
 
 def fill(module: nn.Module, weights: Weights) -> None:

@@ -11,13 +11,13 @@ import torch
 from export.graph import compare, write_graph
 from reel_tiny.vae import CausalVae, VaeConfig
 from reel_tiny.vae.export import describe_states, example, half_graph
-from reel_tiny.vae.model import fold_time, squeeze_tails, stretch_tails, unfold_time
+from reel_tiny.vae.model import TEMPORAL, fold_time, gather_patches, open_frames, spread_patches, squeeze_tails, stretch_tails, unfold_time
 from reel_tiny.vae.muon import Muon, orthogonalise
 from reel_tiny.vae.pca import start_from_pca
 from reel_tiny.vae import train
-from reel_tiny.vae.train import Batches, Run, crops, latent_statistics, reconstruction_loss
+from reel_tiny.vae.train import Batches, Run, crops, latent_change, latent_statistics, reconstruction_loss
 from reel_tiny.vae.stream import HalfStream, VaeStream
-from reel_tiny.weights import mean_of
+from reel_tiny.weights import grown, mean_of
 
 torch.set_num_threads(1)
 SMALL = VaeConfig(encoder_widths=(8, 16), encoder_depths=(1, 2), decoder_widths=(8, 16), decoder_depths=(1, 2), thin=4)
@@ -52,8 +52,20 @@ def smooth_clips(count: int, frames: int, size: int) -> torch.Tensor:
 
 def test_folding_and_unfolding_are_inverse():
     x = torch.randn(2, 3, 8, 16, 24)
-    for patch, frames in ((1, 1), (4, 4), (8, 4)):
-        assert torch.equal(unfold_time(fold_time(x, patch, frames), 2, 3, patch, frames), x)
+    folded = fold_time(x)
+    assert torch.equal(folded[2 * 5 + 1], x[1, :, 5])
+    assert torch.equal(unfold_time(folded, 2), x)
+    latent_frames = fold_time(x, TEMPORAL)
+    assert torch.equal(latent_frames[2 * 1 + 1].reshape(3, TEMPORAL, 16, 24), x[1, :, TEMPORAL:])
+    assert torch.equal(open_frames(latent_frames, 2), folded)
+
+
+@pytest.mark.parametrize("patch", [2, 4, 8])
+def test_patches_are_those_of_pytorch(patch: int):
+    x = torch.randn(2, 3, 16, 24)
+    patches = torch.nn.functional.pixel_unshuffle(x, patch)
+    assert torch.equal(gather_patches(x, patch), patches)
+    assert torch.equal(spread_patches(patches, patch), x)
 
 
 def test_squeezing_tails_is_undone():
@@ -173,6 +185,20 @@ def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(tmp_path: Path):
     for half in (run.shadow(None).encoder, run.shadow(None).decoder):
         assert (half.latent_mean == 0.3).all() and (half.latent_std == 2.0).all()
     assert (run.shadow(Batches(str(tmp_path / "a.npy"), 0)).encoder.latent_std != 2.0).all()
+
+
+def test_a_grown_vae_makes_what_it_made(vae: CausalVae):
+    deeper = VaeConfig(**SMALL.to_dict() | {"encoder_depths": (2, 3), "decoder_depths": (2, 4)})
+    bigger, x = grown(CausalVae(deeper), vae).requires_grad_(False), smooth_clips(1, 9, 32)
+    assert torch.equal(bigger.encode(x), vae.encode(x))
+    assert torch.equal(bigger.decode(vae.encode(x)), vae.decode(vae.encode(x)))
+
+
+def test_the_change_of_latents_is_told_in_their_deviations(vae: CausalVae):
+    x = smooth_clips(2, 8, 32)
+    mean, _, _ = vae.encoder.posterior(x, vae.encoder.empty_states(2, 32, 32, x))
+    assert latent_change(vae.encoder, x, mean).item() == 0
+    assert latent_change(vae.encoder, x, mean + 0.1 * vae.encoder.latent_std[:, None, None]).item() == pytest.approx(0.01, rel=1e-3)
 
 
 def test_latents_are_normalised_over_clips_as_they_are(tmp_path: Path):

@@ -55,11 +55,10 @@ def cosine_basis() -> Tensor:
 
 def permutation_to_blocks() -> Tensor:
     """Where each number of a [3,4,8,8] block ends up among the encoder's 768 channels."""
-    from reel_tiny.vae.model import fold_time
+    from reel_tiny.vae.model import fold_time, gather_patches
 
     block = torch.arange(3 * TEMPORAL * SPATIAL * SPATIAL, dtype=torch.float64).reshape(1, 3, TEMPORAL, SPATIAL, SPATIAL)
-    patches = fold_time(block, 4, TEMPORAL)
-    return fold_time(patches.reshape(1, 192, 1, 2, 2), 2).flatten().long()
+    return gather_patches(gather_patches(fold_time(block, TEMPORAL), 4), 2).flatten().long()
 
 
 def tiny_vae() -> CausalVae:

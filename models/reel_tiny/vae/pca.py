@@ -5,13 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .model import LATENT_CHANNELS, SPATIAL, TEMPORAL, CausalVae, fold_time
+from .model import LATENT_CHANNELS, SPATIAL, TEMPORAL, CausalVae, fold_time, gather_patches
 
 
 def blocks_of(pixels: Tensor) -> Tensor:
     """[B,3,T,H,W] as [N,768], in the channel order that the encoder's linear map sees."""
-    patches = fold_time(pixels, 4, TEMPORAL)
-    blocks = fold_time(patches.reshape(patches.shape[0], 192, 1, *patches.shape[2:]), 2)
+    blocks = gather_patches(gather_patches(fold_time(pixels, TEMPORAL), 4), 2)
     return blocks.permute(0, 2, 3, 1).reshape(-1, 3 * TEMPORAL * SPATIAL * SPATIAL)
 
 

@@ -6,13 +6,14 @@ that is twice as fast as two threads that wait for each other in every convoluti
     python -m reel_tiny.vae.train --pools 'pools/a*.npy' --late-pools 'pools/b*.npy' --out DIR --minutes 55
     python -m reel_tiny.vae.train --from reel-tiny --late 0 --decibels 0.06 0.12 ...
 
-With --from, a run begins at the weights of a bundle or a checkpoint and not at principal components. On a GPU (--device cuda
+With --from, a run begins at the weights of a bundle or a checkpoint, of which it makes a VAE of today's size, and not at principal components. On a GPU (--device cuda
 --workers 1) the pools lie in its memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import glob
 import itertools
 import math
@@ -28,9 +29,9 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from ..precision import autocast, training_device
-from ..weights import load_vae
+from ..weights import grow_vae
 from .measure import held_out_excerpts, round_trip_psnr
-from .model import CausalVae
+from .model import CausalVae, Encoder
 from .muon import Muon
 from .pca import start_from_pca
 
@@ -144,6 +145,13 @@ def forward(vae: CausalVae, x: Tensor, grain: float) -> tuple[Tensor, Tensor, Te
     return pixels.float(), mean, log_variance
 
 
+def latent_change(known: Encoder, x: Tensor, mean: Tensor) -> Tensor:
+    """The mean squared change of the latents [t*B,16,h,w] of pixels x against those of the encoder `known`, in its latents' own deviations."""
+    with torch.no_grad(), autocast(x.device):
+        before, _, _ = known.posterior(x, known.empty_states(x.shape[0], *x.shape[3:], x))
+    return ((mean - before.float()) / known.latent_std[:, None, None]).pow(2).mean()
+
+
 @torch.no_grad()
 def latent_statistics(vae: CausalVae, batches: Batches, count: int = 96) -> tuple[Tensor, Tensor]:
     """Mean and deviation [16] of the latents before they are normalised, over clips as people have them: whole, in their own colours."""
@@ -243,13 +251,14 @@ def train(worker: int, a: argparse.Namespace) -> None:
     early, late = (pattern and Batches(pattern, seed + shift, device) for pattern, shift in ((a.pools, 0), (a.late_pools, 50)))
     small, large = (batches and crops(batches, a.batch) for batches in (early, late))
     held = held_out_excerpts(a.held) if worker == 0 else []
-    vae = CausalVae() if a.start is None else load_vae(a.start).train()
+    vae = CausalVae() if a.start is None else grow_vae(a.start)
+    known = copy.deepcopy(vae.encoder).requires_grad_(False).to(device, memory_format=torch.channels_last) if a.hold else None
     vae.encoder.requires_grad_(not a.decoder_only)
     run = Run(vae.to(device, memory_format=torch.channels_last), a.lr, a.muon)
     if a.compile:
         # Four widths at three sizes, with gradients and without.
         torch._dynamo.config.recompile_limit = 64
-        for half in (vae.encoder, vae.decoder):
+        for half in filter(None, (vae.encoder, vae.decoder, known)):
             for block in (*half.coarse, *half.fine):
                 block.compile(dynamic=False)
     if checkpoint.exists():
@@ -258,10 +267,10 @@ def train(worker: int, a: argparse.Namespace) -> None:
         kept = start_from_pca(run.vae, Batches(a.pools, a.seed).draw(256, 12, 64).to(device))
         run.follow()
         print(f"worker {worker}: principal components keep {kept:.4f} of the variance", flush=True)
-    began, next_save, sums = time.time() - run.spent, run.spent + a.every, torch.zeros(3, device=device)
+    began, next_save, sums = time.time() - run.spent, run.spent + a.every, torch.zeros(4, device=device)
 
     def report() -> None:
-        shadow = run.shadow(None if a.decoder_only else early)
+        shadow = run.shadow(None if a.decoder_only or a.hold else early)
         run.save(checkpoint, shadow)
         scores = [round_trip_psnr(shadow, x.to(device)) for x in held]
         text = " ".join(f"{s:.2f}" for s in scores)
@@ -274,8 +283,9 @@ def train(worker: int, a: argparse.Namespace) -> None:
         y, mean, log_variance = forward(run.vae, x, a.grain[0] + (a.grain[1] - a.grain[0]) * min(1.0, done / 0.8))
         loss, decibels = reconstruction_loss(y, x, a.decibels[0] + (a.decibels[1] - a.decibels[0]) * done, a.steady)
         kl = (mean.pow(2) + log_variance.exp() - 1 - log_variance).mul(0.5).mean()
-        (loss + 1e-4 * kl).backward()
-        told = torch.stack([torch.full_like(decibels, time.time() - began), loss.detach(), decibels, kl.detach()])
+        moved = latent_change(known, x, mean) if known is not None else torch.zeros_like(kl)
+        (loss + 1e-4 * kl + a.hold * moved).backward()
+        told = torch.stack([torch.full_like(decibels, time.time() - began), loss.detach(), decibels, kl.detach(), moved.detach()])
         told = average([p.grad for p in run.trained], told, a.workers)
         # Workers must stop at the same step. Of one alone the clock will do, which needs no waiting for the device.
         run.spent = told[0].item() if a.workers > 1 else time.time() - began
@@ -284,11 +294,11 @@ def train(worker: int, a: argparse.Namespace) -> None:
         sums += told[1:]
         if run.step % 50 == 0:
             early.renew(a.renew)
-            loss_, db, kl_ = (sums / 50).tolist()
+            loss_, db, kl_, moved_ = (sums / 50).tolist()
             if not math.isfinite(loss_) or (run.step > 100 and loss_ > 5):
                 raise RuntimeError(f"Expected a loss below 5, got {loss_:.3g}. Go back to an earlier checkpoint.")
             if worker == 0:
-                print(f"{run.spent:.0f}s step {run.step} crops {run.seen} loss {loss_:.4f} train {db:.2f} dB kl {kl_:.2f}", flush=True)
+                print(f"{run.spent:.0f}s step {run.step} crops {run.seen} loss {loss_:.4f} train {db:.2f} dB kl {kl_:.2f} latents moved by {moved_**0.5:.3f}", flush=True)
             sums.zero_()
         if run.spent > next_save:
             if worker == 0:
@@ -314,6 +324,7 @@ def main() -> None:
     parser.add_argument("--steady", type=float, default=0.0, help="weight of the logarithm of the error's change from frame to frame")
     parser.add_argument("--from", dest="start", type=Path, help="a bundle or a checkpoint whose weights to begin at")
     parser.add_argument("--decoder-only", action="store_true", help="leave the encoder, and so the latents, as they are")
+    parser.add_argument("--hold", type=float, default=0.0, help="weight of the latents' mean squared change since --from: a denoiser of those goes on working")
     parser.add_argument("--held", type=Path, nargs="*", default=[], help="clips to measure on")
     parser.add_argument("--compile", action="store_true", help="the blocks, which takes a while at first")
     parser.add_argument("--device", default="cpu")
