@@ -162,6 +162,14 @@ class Difference:
     absolute: float
     largest_value: float
 
+    @staticmethod
+    def of(ours: np.ndarray, theirs: Tensor) -> Difference:
+        if ours.shape != tuple(theirs.shape):
+            raise RuntimeError(f"Expected the graph to give shape {tuple(theirs.shape)}, got {ours.shape}.")
+        # What is not finite on either side compares as infinitely far away.
+        absolute = float(np.nan_to_num(np.abs(ours - theirs.numpy()), nan=np.inf).max())
+        return Difference(absolute, float(theirs.abs().max()))
+
     @property
     def relative(self) -> float:
         """As a share of the largest value, or of 1 where all values are smaller."""
@@ -177,12 +185,7 @@ def compare(graph: Graph, path: Path) -> Difference:
             expected = graph.module(*example)
         actual = session.run(None, {name: x.numpy() for name, x in zip(graph.inputs, example, strict=True)})
         for ours, theirs in zip(actual, expected if isinstance(expected, tuple) else (expected,), strict=True):
-            if ours.shape != tuple(theirs.shape):
-                raise RuntimeError(f"Expected an output of {path} to have shape {tuple(theirs.shape)}, got {ours.shape}.")
-            # What is not finite on either side compares as infinitely far away.
-            absolute = float(np.nan_to_num(np.abs(ours - theirs.numpy()), nan=np.inf).max())
-            difference = Difference(absolute, float(theirs.abs().max()))
-            worst = max(worst, difference, key=lambda one: one.relative)
+            worst = max(worst, Difference.of(ours, theirs), key=lambda one: one.relative)
     return worst
 
 

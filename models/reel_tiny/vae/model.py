@@ -28,7 +28,7 @@ SQUEEZE_LIMIT = 8.0
 @dataclass(frozen=True)
 class VaeConfig:
     encoder_widths: tuple[int, int] = (96, 192)
-    encoder_depths: tuple[int, int] = (2, 4)
+    encoder_depths: tuple[int, int] = (2, 3)
     decoder_widths: tuple[int, int] = (128, 192)
     decoder_depths: tuple[int, int] = (4, 8)
     thin: int = 16
@@ -116,16 +116,18 @@ class CausalTime(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.norm = Norm(channels)
-        self.mix = nn.Conv2d(3 * channels, channels, 1)
-        nn.init.zeros_(self.mix.weight)
-        nn.init.zeros_(self.mix.bias)
+        self.late = nn.Conv2d(channels, channels, 1)
+        self.middle = nn.Conv2d(channels, channels, 1, bias=False)
+        self.early = nn.Conv2d(channels, channels, 1, bias=False)
+        for parameter in (self.late.weight, self.late.bias, self.middle.weight, self.early.weight):
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """x [t*B,C,h,w], state [2*B,C,h,w]: the mixed frames and the next state."""
         batch = state.shape[0] // STATE_FRAMES
-        seen = torch.cat([state, self.norm(x)])
-        late, middle, early = seen[2 * batch :], seen[batch:-batch], seen[: -2 * batch]
-        return self.mix(torch.cat([late, middle, early], 1)), seen[-2 * batch :]
+        late = self.norm(x)
+        seen = torch.cat([state, late])
+        return self.late(late) + self.middle(seen[batch:-batch]) + self.early(seen[: -2 * batch]), seen[-2 * batch :]
 
 
 class Block(nn.Module):
