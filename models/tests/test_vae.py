@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from export.graph import compare, write_graph
 from reel_tiny.vae import CausalVae, VaeConfig
-from reel_tiny.vae.export import describe_states, example, half_graph
+from reel_tiny.vae.export import compare_streams, describe_states, example, half_graph
 from reel_tiny.vae.model import TEMPORAL, fold_time, gather_patches, open_frames, spread_patches, squeeze_tails, stretch_tails, unfold_time
 from reel_tiny.vae.muon import Muon, orthogonalise
 from reel_tiny.vae.pca import start_from_pca
@@ -275,6 +276,18 @@ def test_clips_rendered_meanwhile_are_found(tmp_path: Path):
 def test_exported_graphs_equal_pytorch(vae: CausalVae, bundle: Path):
     assert compare(half_graph(vae.encoder, True), bundle / "vae_encoder/model.onnx").absolute < 1e-4
     assert compare(half_graph(vae.decoder, False), bundle / "vae_decoder/model.onnx").absolute < 1e-4
+
+
+def test_states_are_held_by_what_the_next_call_shows_of_them(vae: CausalVae, bundle: Path):
+    class Forgetful(torch.nn.Module):
+        def forward(self, latents: torch.Tensor, *states: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            pixels, *states = vae.decoder(latents, *states)
+            return pixels, *(0.9 * state for state in states)
+
+    graph, path = half_graph(vae.decoder, False), bundle / "vae_decoder/model.onnx"
+    assert compare_streams(graph, path).absolute < 1e-4
+    assert compare_streams(half_graph(vae.encoder, True), bundle / "vae_encoder/model.onnx").absolute < 1e-4
+    assert compare_streams(replace(graph, module=Forgetful()), path).relative > 1e-3
 
 
 def test_streaming_in_chunks_equals_the_whole_clip(vae: CausalVae, bundle: Path):
