@@ -12,13 +12,13 @@ import torch
 from export.graph import compare, write_graph
 from reel_tiny.vae import CausalVae, VaeConfig
 from reel_tiny.vae.export import compare_streams, describe_states, example, half_graph
-from reel_tiny.vae.model import TEMPORAL, fold_time, gather_patches, open_frames, spread_patches, squeeze_tails, stretch_tails, unfold_time
+from reel_tiny.vae.model import TEMPORAL, CausalTime, fold_time, gather_patches, open_frames, spread_patches, squeeze_tails, stretch_tails, unfold_time
 from reel_tiny.vae.muon import Muon, orthogonalise
 from reel_tiny.vae.pca import start_from_pca
 from reel_tiny.vae import train
 from reel_tiny.vae.train import Batches, Run, crops, latent_change, latent_statistics, reconstruction_loss
 from reel_tiny.vae.stream import HalfStream, VaeStream
-from reel_tiny.weights import grown, mean_of
+from reel_tiny.weights import grown, load_vae, mean_of
 
 torch.set_num_threads(1)
 SMALL = VaeConfig(encoder_widths=(8, 16), encoder_depths=(1, 2), decoder_widths=(8, 16), decoder_depths=(1, 2), thin=4)
@@ -96,6 +96,16 @@ def test_later_frames_change_nothing_before_them(vae: CausalVae):
     latents_cut = latents.clone()
     latents_cut[:, :, 3:] = 0
     assert torch.equal(vae.decode(latents)[:, :, :9], vae.decode(latents_cut)[:, :, :9])
+
+
+def test_a_frame_mixes_with_the_two_before_it():
+    time, x, state = CausalTime(2), torch.randn(3 * 2, 2, 4, 4), torch.randn(2 * 2, 2, 4, 4)
+    for weight, factor in ((time.late.weight, 1.0), (time.middle.weight, 10.0), (time.early.weight, 100.0)):
+        weight.data.copy_(factor * torch.eye(2)[:, :, None, None])
+    mixed, after = time(x, state)
+    frames = torch.cat([state, time.norm(x)]).reshape(5, 2, 2, 4, 4)
+    torch.testing.assert_close(mixed.reshape(3, 2, 2, 4, 4), frames[2:] + 10 * frames[1:-1] + 100 * frames[:-2])
+    assert torch.equal(after, frames[3:].flatten(0, 1))
 
 
 def test_batching_changes_nothing(vae: CausalVae):
@@ -200,6 +210,23 @@ def test_the_change_of_latents_is_told_in_their_deviations(vae: CausalVae):
     mean, _, _ = vae.encoder.posterior(x, vae.encoder.empty_states(2, 32, 32, x))
     assert latent_change(vae.encoder, x, mean).item() == 0
     assert latent_change(vae.encoder, x, mean + 0.1 * vae.encoder.latent_std[:, None, None]).item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_latents_that_are_held_move_less(vae: CausalVae, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 256, (4, 12, 48, 48, 3), np.uint8))
+    monkeypatch.setattr(train, "grow_vae", lambda path: copy.deepcopy(vae).requires_grad_(True))
+    x = smooth_clips(2, 8, 32)
+
+    def moved(*options: str) -> float:
+        out = tmp_path / f"run{len(options)}"
+        arguments = ("--pools", str(tmp_path / "a.npy"), "--out", str(out), "--from", "BUNDLE", "--minutes", "0.05", "--workers", "1", "--muon", "0", "--lr", "3e-3", *options)
+        monkeypatch.setattr("sys.argv", ["train", *arguments])
+        train.main()
+        encoder = load_vae(out / "checkpoint.pt").encoder
+        assert torch.equal(encoder.latent_std, vae.encoder.latent_std) == bool(options)
+        return latent_change(vae.encoder, x, encoder.posterior(x, encoder.empty_states(2, 32, 32, x))[0]).item()
+
+    assert moved("--hold", "1000") < 0.3 * moved()
 
 
 def test_latents_are_normalised_over_clips_as_they_are(tmp_path: Path):
