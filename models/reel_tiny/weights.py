@@ -151,8 +151,11 @@ def rescale(denoiser: Denoiser, ratio: Tensor) -> None:
 
 
 def grown(module: Module, known: Module) -> Module:
-    """The first one with all weights that the second one has; the others stay as they are."""
+    """The first one with all weights of the second one; what it has besides stays as it is. Throws when it lacks one."""
     weights = known.state_dict()
+    lost = sorted(weights.keys() - module.state_dict().keys())
+    if lost:
+        raise ValueError(f"Expected a network no larger than today's, got {len(lost)} weights that it lacks, {lost[0]} first. Train on from a smaller one.")
     module.load_state_dict({name: weights.get(name, start) for name, start in module.state_dict().items()})
     return module
 

@@ -203,6 +203,8 @@ def test_a_grown_vae_makes_what_it_made(vae: CausalVae):
     bigger, x = grown(CausalVae(deeper), vae).requires_grad_(False), smooth_clips(1, 9, 32)
     assert torch.equal(bigger.encode(x), vae.encode(x))
     assert torch.equal(bigger.decode(vae.encode(x)), vae.decode(vae.encode(x)))
+    with pytest.raises(ValueError, match=r"weights that it lacks, decoder\.coarse\.2\."):
+        grown(CausalVae(SMALL), bigger)
 
 
 def test_the_change_of_latents_is_told_in_their_deviations(vae: CausalVae):
@@ -227,6 +229,13 @@ def test_latents_that_are_held_move_less(vae: CausalVae, tmp_path: Path, monkeyp
         return latent_change(vae.encoder, x, encoder.posterior(x, encoder.empty_states(2, 32, 32, x))[0]).item()
 
     assert moved("--hold", "1000") < 0.3 * moved()
+
+
+def test_latents_are_held_only_where_there_were_some(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    monkeypatch.setattr("sys.argv", ["train", "--pools", "none", "--out", str(tmp_path), "--minutes", "1", "--hold", "2"])
+    with pytest.raises(SystemExit):
+        train.main()
+    assert "Expected --from beside --hold" in capsys.readouterr().err
 
 
 def test_latents_are_normalised_over_clips_as_they_are(tmp_path: Path):

@@ -332,6 +332,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=float, default=120, help="seconds between checkpoints")
     a = parser.parse_args()
+    if a.hold and a.start is None:
+        parser.error("Expected --from beside --hold, got none. Name the bundle whose latents to hold.")
     a.out.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", "29511")
