@@ -16,6 +16,7 @@ from eval.judge import ASPECTS, IGNORED, SEEN, SIDE, Examples, Judge, fade_some,
 from eval.prompts import held_out_specs, said_otherwise, spread, vocabulary
 from eval.row import Number, at_most, share, under
 from eval.vae import HardCase, hard_cases
+from eval.vae_rows import VaeRows
 from reel_tiny.data.sources import read_video
 from reel_tiny.world.captions import plain_caption
 from reel_tiny.world.render import Spec, render
@@ -49,6 +50,17 @@ def test_psnr_and_ssim_of_known_errors(clip: np.ndarray) -> None:
     assert np.allclose(psnr(shifted, np.clip(clip, 0, 245)), 20 * np.log10(25.5), atol=1e-4)
     rough = np.clip(clip.astype(int) + np.random.default_rng(0).integers(-60, 60, clip.shape), 0, 255).astype(np.uint8)
     assert (ssim(rough[:2], clip[:2]) < 0.6).all()
+
+
+@pytest.mark.parametrize(("capabilities", "dtype"), [({"bf16": True}, "bf16"), ({"avx2": True}, "float32")])
+def test_speed_is_held_against_the_fastest_that_pytorch_has(capabilities: dict[str, bool], dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr("eval.vae_rows.best_seconds", lambda runtime, reference: [1.0, 0.5])
+    bundle = Path(__file__).parent.parent / "reel-tiny"
+    real_time, ratio = VaeRows(bundle, Path(), Path()).speed()
+    assert (real_time.value, ratio.value) == (16 / 24, 0.5)
+    assert ratio.what == f"against PyTorch in {dtype}, the same weights"
+    assert ratio.verdict() == ("goal 0.90x missed, aim 1.30x missed" if dtype == "bf16" else "")
 
 
 def test_clips_and_pictures_are_written_without_loss(clip: np.ndarray, tmp_path: Path) -> None:
