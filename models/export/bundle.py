@@ -39,8 +39,9 @@ class BundleWriter:
     def add_graph(self, path: str, graph: Graph) -> None:
         """Writes a graph and prints how far it is from PyTorch. Raises ExportError when that is too far."""
         # Pictures show every rounding of the VAE, which is small beside the others.
-        dtype = "fp32" if path.startswith("vae_") else self.dtype
-        write_graph(graph, self.folder / path, dtype, self.opset)
+        is_vae = path.startswith("vae_")
+        dtype = "fp32" if is_vae else self.dtype
+        write_graph(graph, self.folder / path, dtype, self.opset, tells_sizes=not is_vae)
         self.hold(path, graph, dtype)
 
     def add_loop(self, path: str, first: Graph, following: Graph, whole: Graph, frames: int) -> None:
@@ -49,7 +50,7 @@ class BundleWriter:
         with tempfile.TemporaryDirectory() as scratch:
             parts = [Path(scratch) / name for name in ("first.onnx", "following.onnx")]
             for graph, place in zip((first, following), parts, strict=True):
-                write_graph(graph, place, "fp32")
+                write_graph(graph, place, "fp32", tells_sizes=False)
             join_into_loop(*parts, self.folder / path, frames)
         self.hold(path, whole, "fp32")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from export.__main__ import Choices, choose_defaults, export_pipeline, main
 from export.bundle import BundleWriter, license_of
 from export.errors import ExportError
-from export.graph import CPU_OPSET, OPSET, Difference, Graph, compare, write_graph
+from export.graph import CPU_OPSET, OPSET, SIZED_OPS, Difference, Graph, compare, write_graph
 from export.pipeline_folder import read_pipeline_folder
 from export.precision import BLOCK, LARGEST_DIFFERENCE, pack
 from onnx import TensorProto
@@ -281,6 +282,48 @@ def test_four_bits_hold_each_block_from_its_farthest_number_on() -> None:
     # Half a step; on the other side of zero, where there are 7 of 8, as much as a whole one.
     assert (error <= farthest / 8 + 1e-6).all() and (error[2] <= farthest[2] / 16 + 1e-6).all()
     assert (error[np.abs(blocks) == farthest] < 1e-6).all() and (error[1, 1] == 0).all()
+
+
+class Reshaping(nn.Module):
+    """Frames as a batch and back, with convolutions that are added up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(16, 16, 3, padding=1)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        batch, channels, frames, height, width = latents.shape
+        x = self.conv(latents.transpose(1, 2).reshape(batch * frames, channels, height, width))
+        return (x + self.conv(x)).reshape(batch, frames, channels, height, width).transpose(1, 2)
+
+
+def reshaping_graph() -> Graph:
+    torch.manual_seed(0)
+    examples = tuple((torch.randn(batch, 16, frames, height, 3),) for batch, frames, height in ((2, 3, 4), (1, 1, 7)))
+    return Graph(Reshaping().eval().requires_grad_(False), {"latents": (2, 3, 4)}, ("prediction",), examples)
+
+
+def test_a_graph_tells_the_sizes_that_onnxruntime_does_not_work_out(tmp_path: Path) -> None:
+    graph, path = reshaping_graph(), tmp_path / "model.onnx"
+    write_graph(graph, path)
+    assert compare(graph, path).relative < 1e-6
+    told = {value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in onnx.load(path).graph.value_info}
+    written = {node.output[0]: node.op_type for node in onnx.load(path).graph.node}
+    assert {written[name] for name in told} <= set(SIZED_OPS)
+    (conv, again) = (told[name] for name, kind in written.items() if kind == "Conv")
+    before = [told[name] for name, kind in written.items() if kind == "Reshape"]
+    assert conv == again and conv in before
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    # So that they are added up within the convolution.
+    assert "Add" not in {node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node}
+
+
+def test_a_vae_keeps_its_sizes_to_itself(tmp_path: Path) -> None:
+    for path in ("vae_decoder/model.onnx", "transformer/model.onnx"):
+        BundleWriter(tmp_path).add_graph(path, reshaping_graph())
+        assert (len(onnx.load(tmp_path / path).graph.value_info) == 0) == path.startswith("vae")
 
 
 class Attentive(nn.Module):

@@ -44,7 +44,8 @@ class Norm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = torch.rsqrt(x.float().square().mean(1, keepdim=True) + 1e-5)
+        x32 = x.float()
+        scale = torch.rsqrt((x32 * x32).mean(1, keepdim=True) + 1e-5)
         return (x * scale).to(x.dtype) * self.weight[:, None, None].to(x.dtype)
 
 
@@ -80,10 +81,10 @@ class TemporalConv(nn.Module):
 
     def forward(self, x: Tensor, frames: int, gate: Tensor | float) -> Tensor:
         count, channels, height, width = x.shape
-        h = self.norm(x).reshape(count // frames, frames, channels, height, width)
+        h = F.silu(self.norm(x)).reshape(count // frames, frames, channels, height, width)
         edge = torch.zeros_like(h[:, :1])
         near = torch.cat([torch.cat([edge, h[:, :-1]], 1), h, torch.cat([h[:, 1:], edge], 1)], 2)
-        return x + gate * self.mix(F.silu(near).reshape(count, 3 * channels, height, width))
+        return x + gate * self.mix(near.reshape(count, 3 * channels, height, width))
 
 
 class Attention(nn.Module):
@@ -99,15 +100,12 @@ class Attention(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor, context: Tensor, bias: Tensor | None = None) -> Tensor:
-        batch, length, channels = x.shape
-        head = channels // self.heads
-        q = self.q(x).view(batch, length, self.heads, head).transpose(1, 2)
-        k, v = self.kv(context).view(batch, context.shape[1], 2, self.heads, head).permute(2, 0, 3, 1, 4)
-        scores = (q * head**-0.5) @ k.transpose(-1, -2)
+        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (self.q(x), *self.kv(context).chunk(2, 2)))
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
         if bias is not None:
             scores = scores + bias
         mixed = scores.float().softmax(-1).to(v.dtype) @ v
-        return self.out(mixed.transpose(1, 2).reshape(batch, length, channels))
+        return self.out(mixed.transpose(1, 2).flatten(2))
 
 
 def to_tokens(x: Tensor, clips: int) -> Tensor:
@@ -123,11 +121,10 @@ def from_tokens(tokens: Tensor, like: Tensor) -> Tensor:
 def enlarge(x: Tensor, like: Tensor) -> Tensor:
     """Each position of [N, C, h, w] twice in both directions, cut to the size of `like`, which may be odd.
 
-    Not `F.interpolate`: compiled by PyTorch 2.13 for the CPU, that passes no gradient on.
+    Not `F.interpolate`: compiled by PyTorch 2.13 for the CPU, that passes no gradient on. Stacks, as onnxruntime takes eight times as long to expand.
     """
-    count, channels, height, width = x.shape
-    doubled = x[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2).reshape(count, channels, 2 * height, 2 * width)
-    return doubled[:, :, : like.shape[2], : like.shape[3]]
+    wide = torch.stack([x, x], 4).flatten(3)
+    return torch.stack([wide, wide], 3).flatten(2, 3)[:, :, : like.shape[2], : like.shape[3]]
 
 
 class SpaceTime(nn.Module):

@@ -23,6 +23,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from ..text.train import load_bundled_encoder, misspell
+from ..vae.model import gather_patches
 from ..world.captions import caption, restyle_caption
 from ..world.motions import MOTIONS, Path as Course
 from ..world.render import FRAMES
@@ -72,7 +73,7 @@ def draft(picture: Tensor, poses: Tensor, height: int, width: int) -> Tensor:
     grid = torch.stack([cosine * along + sine * down, cosine * down - sine * along], 3)
     repeated = picture[:, None].expand(-1, frames * MOMENTS, -1, -1, -1).reshape(-1, *picture.shape[1:])
     laid = F.grid_sample(repeated, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return F.pixel_unshuffle(laid, FINENESS).reshape(batch * frames, DRAFT_CHANNELS, height, width)
+    return gather_patches(laid, FINENESS).reshape(batch * frames, DRAFT_CHANNELS, height, width)
 
 
 def moments_of(latent_frame: int) -> list[float]:

@@ -9,9 +9,9 @@ from export.graph import Graph, write_graph
 from torch import nn
 
 
-def write_half_graph(graph: Graph, path: Path) -> None:
+def write_half_graph(graph: Graph, path: Path, tells_sizes: bool = True) -> None:
     """Writes `path`. Matrices are stored as float16 and cast on loading."""
-    write_graph(graph, path, "fp16")
+    write_graph(graph, path, "fp16", tells_sizes=tells_sizes)
 
 
 def round_to_half(module: nn.Module) -> nn.Module:
