@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -55,10 +56,29 @@ def test_psnr_and_ssim_of_known_errors(clip: np.ndarray) -> None:
 @pytest.mark.parametrize(("capabilities", "dtype"), [({"bf16": True}, "bf16"), ({"avx2": True}, "float32")])
 def test_speed_is_held_against_the_fastest_that_pytorch_has(capabilities: dict[str, bool], dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    monkeypatch.setattr("eval.vae_rows.best_seconds", lambda runtime, reference: [1.0, 0.5])
+    seen = []
+
+    class Recorder:
+        def to(self, memory_format: torch.memory_format) -> "Recorder":
+            seen.append(memory_format)
+            return self
+
+        def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+            seen.append(torch.is_autocast_enabled("cpu"))
+            return pixels
+
+        decode = encode
+
+    def seconds(runtime: Callable[[], None], reference: Callable[[], None]) -> list[float]:
+        reference()
+        return [1.0, 0.5]
+
+    monkeypatch.setattr("eval.vae_rows.load_vae", lambda path: Recorder())
+    monkeypatch.setattr("eval.vae_rows.best_seconds", seconds)
     bundle = Path(__file__).parent.parent / "reel-tiny"
     real_time, ratio = VaeRows(bundle, Path(), Path()).speed()
     assert (real_time.value, ratio.value) == (16 / 24, 0.5)
+    assert seen == [torch.channels_last, dtype == "bf16", dtype == "bf16"]
     assert ratio.what == f"against PyTorch in {dtype}, the same weights"
     assert ratio.verdict() == ("goal 0.90x missed, aim 1.30x missed" if dtype == "bf16" else "")
 
