@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from export.graph import compare
 from export.layout import read_weights
 from reel_tiny.denoiser import export, train
 from reel_tiny.denoiser.export import add_denoiser, example
-from reel_tiny.denoiser.network import Config, Denoiser, enlarge
+from reel_tiny.denoiser.network import Attention, Config, Denoiser, TemporalConv, enlarge
 from reel_tiny.denoiser.planner import MOMENTS, POSE
 from reel_tiny.denoiser.tasks import Batch
 from reel_tiny.denoiser.train import RESTING, STEADY, STILL, Guide, channel_gains, check_compiled, flow_loss, is_hidden_matrix, share_out, std_ratio
@@ -203,6 +204,23 @@ def test_training_begins_at_a_checkpoint_as_at_a_bundle(tmp_path: Path) -> None:
     torch.save({"config": vae.config.to_dict(), "ema": vae.state_dict()}, tmp_path / "vae.pt")
     torch.testing.assert_close(std_ratio(BUNDLE, tmp_path / "vae.pt"), torch.full((16,), 1.5))
     assert std_ratio(BUNDLE, None) is None and std_ratio(tmp_path / "checkpoint.pt", tmp_path / "vae.pt") is None
+
+
+def test_a_position_sees_the_frames_beside_it() -> None:
+    conv, x = TemporalConv(2), torch.randn(2 * 3, 2, 4, 4)
+    conv.mix.weight.data = torch.cat([factor * torch.eye(2) for factor in (1.0, 10.0, 100.0)], 1)[:, :, None, None]
+    frames = F.silu(conv.norm(x)).unflatten(0, (2, 3))
+    none = torch.zeros_like(frames[:, :1])
+    padded = torch.cat([none, frames, none], 1)
+    expected = padded[:, :-2] + 10 * padded[:, 1:-1] + 100 * padded[:, 2:]
+    torch.testing.assert_close(conv(x, 3, 0.5), x + 0.5 * expected.flatten(0, 1))
+
+
+def test_attention_is_that_of_pytorch() -> None:
+    attention, x, context = Attention(8, 4, 6), torch.randn(2, 5, 8), torch.randn(2, 3, 6)
+    attention.out.weight.data = torch.eye(8)
+    heads = [part.view(2, -1, 2, 4).transpose(1, 2) for part in (attention.q(x), *attention.kv(context).split(8, 2))]
+    torch.testing.assert_close(attention(x, context), F.scaled_dot_product_attention(*heads).transpose(1, 2).reshape(2, 5, 8))
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 5), (2, 9)])
