@@ -9,6 +9,8 @@ import { findFfmpeg } from './ffmpeg.js';
 /** One input: a file, or `pipe:0` for what is written to the run's stdin. */
 export interface FfmpegInput {
   source: string;
+  /** What the file is: something to see or hear (default), or words in ffmpeg's metadata format. */
+  holds?: 'media' | 'metadata';
   /** Arguments before `-i`. */
   options?: readonly string[];
 }
@@ -65,12 +67,12 @@ export async function startFfmpeg(command: FfmpegCommand): Promise<FfmpegRun> {
   installExitHook();
 
   const builder = fluent({ stdoutLines: command.output === 'pipe:1' ? 0 : stderrLines });
-  builder.setFfmpegPath(path);
   const readsStdin = command.inputs.some((input) => input.source === 'pipe:0');
   command.inputs.forEach((input, index) => {
     builder.input(input.source === 'pipe:0' ? input.source : fileUrl(input.source));
     const general = ['-hide_banner', ...(readsStdin ? [] : ['-nostdin']), '-loglevel', command.logLevel ?? 'error'];
-    const guards = input.source === 'pipe:0' ? [] : ['-protocol_whitelist', 'file', '-format_whitelist', containers];
+    const formats = input.holds === 'metadata' ? ['-f', 'ffmetadata'] : ['-format_whitelist', containers];
+    const guards = input.source === 'pipe:0' ? [] : ['-protocol_whitelist', 'file', ...formats];
     // Two arguments or more: fluent-ffmpeg splits a lone one at its space.
     addAll(builder.inputOptions.bind(builder), [...(index === 0 ? general : []), ...guards, ...(input.options ?? [])]);
   });
@@ -79,7 +81,7 @@ export async function startFfmpeg(command: FfmpegCommand): Promise<FfmpegRun> {
   if (typeof output !== 'string') builder.output(output, { end: true });
   else builder.output(output === 'pipe:1' ? output : fileUrl(output));
 
-  return launch(builder, command.signal);
+  return launch(builder, path, command);
 }
 
 /** Runs ffmpeg to its end and returns what it printed. Throws as startFfmpeg and FfmpegRun.done do. */
@@ -97,7 +99,15 @@ function addAll(add: (...options: string[]) => unknown, options: string[]): void
   if (options.length > 0) add(...options);
 }
 
-function launch(builder: fluent.FfmpegCommand, signal: AbortSignal | undefined): Promise<FfmpegRun> {
+/** What fluent-ffmpeg keeps to itself. */
+interface FluentInsides {
+  ffmpegProc: ChildProcess;
+  /** It starts the program within `give`. */
+  _getFfmpegPath: (give: (error: null, path: string) => void) => void;
+}
+
+function launch(builder: fluent.FfmpegCommand, path: string, { output, signal }: FfmpegCommand): Promise<FfmpegRun> {
+  const insides = builder as unknown as FluentInsides;
   return new Promise((onStarted, onFailed) => {
     let child: ChildProcess | undefined;
     let killed = false;
@@ -123,18 +133,29 @@ function launch(builder: fluent.FfmpegCommand, signal: AbortSignal | undefined):
       reportError(new CancelledError(undefined, { cause: signal?.reason }));
     }
 
+    const onNotStarted = (cause: Error) =>
+      onFailed(new FfmpegError(`ffmpeg can't be started: ${cause.message}.`, { cause }));
+    insides._getFfmpegPath = (give) => {
+      try {
+        give(null, path);
+      } catch (cause) {
+        // Some reasons are thrown (no memory, too many arguments), and would leave through the event loop.
+        onNotStarted(cause as Error);
+      }
+    };
+
     builder.on('start', () => {
-      child = (builder as unknown as { ffmpegProc: ChildProcess }).ffmpegProc;
+      child = insides.ffmpegProc;
       if (child.pid === undefined) {
         // The program vanished since it was found. fluent-ffmpeg's own listener would throw out of the event loop here.
         child.removeAllListeners('error');
-        child.once('error', (cause) =>
-          onFailed(new FfmpegError(`ffmpeg can't be started: ${cause.message}.`, { cause })),
-        );
+        child.once('error', onNotStarted);
         return;
       }
       const started = child;
       running.add(started);
+      // Else a letter of several bytes that two chunks share is broken.
+      if (output === 'pipe:1') started.stdout?.setEncoding('utf8');
       started.once('exit', () => {
         running.delete(started);
         signal?.removeEventListener('abort', onAbort);

@@ -51,7 +51,12 @@ export async function readSettings(path: string, options: { signal?: AbortSignal
   );
 }
 
-/** ffmpeg's metadata format: `key=value` lines, a backslash before `=`, `;`, `#`, `\` and line ends inside them. */
+/** Returns the words in ffmpeg's metadata format: `key=value` lines, a backslash before `=`, `;`, `#`, `\` and line ends inside them. */
+export function formatFfmetadata(entries: readonly [key: string, text: string][]): string {
+  const lines = entries.map(([key, text]) => `${key}=${text.replace(/[=;#\\\r\n]/g, '\\$&')}`);
+  return [';FFMETADATA1', ...lines, ''].join('\n');
+}
+
 function parseFfmetadata(text: string): Map<string, string> {
   const found = new Map<string, string>();
   for (const [line] of text.matchAll(/(?:\\[\s\S]|[^\\\n])+/g)) {

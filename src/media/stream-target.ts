@@ -1,9 +1,9 @@
 // Frames into MP4, WebM or GIF through ffmpeg.
-import { stat } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import { expected, InvalidOptionError, throwIfCancelled } from '../errors.js';
-import { type FfmpegRun, runFfmpeg, startFfmpeg } from './command.js';
+import { type FfmpegInput, type FfmpegRun, runFfmpeg, startFfmpeg } from './command.js';
 import type { Frame } from './frame.js';
-import { metadataEntries } from './metadata.js';
+import { formatFfmetadata, metadataEntries, type OutputMetadata } from './metadata.js';
 import type { OutputTarget, VideoWriterOptions } from './output-target.js';
 import { probeAudioCodec } from './probe.js';
 import { dropTemporary, keepTemporary, reserveTemporary } from './temporary-file.js';
@@ -79,27 +79,66 @@ export async function createStreamTarget(
   }
   const recipe = recipes[format];
   const audio = await planAudio(recipe, options);
-  const metadata = metadataEntries(options.metadata).flatMap(([key, text]) => ['-metadata', `${key}=${text}`]);
-  const lastPass = [...recipe.container, ...metadata, '-f', format];
   const pictures = reserveTemporary(path);
+  const words = await prepareWords(path, options.metadata);
+  const lastPass = [...recipe.container, '-f', format];
   const size = `${width}x${height}`;
-  const run = await startFfmpeg({
-    inputs: [
-      { source: 'pipe:0', options: ['-f', 'rawvideo', '-pix_fmt', 'rgb24', '-s', size, '-r', String(frameRate)] },
-    ],
-    options: [...recipe.video(crf), ...(audio === undefined ? lastPass : ['-f', format])],
-    output: pictures,
-    signal,
-  });
-  const finishing = audio === undefined ? undefined : { audio, lastPass, frameRate };
-  return new StreamTarget(path, run, pictures, finishing, signal);
+  const raw = ['-f', 'rawvideo', '-pix_fmt', 'rgb24', '-s', size, '-r', String(frameRate)];
+  try {
+    const run = await startFfmpeg({
+      inputs: [{ source: 'pipe:0', options: raw }, ...(audio === undefined ? words.inputs : [])],
+      options: [...recipe.video(crf), ...(audio === undefined ? [...words.options(1), ...lastPass] : ['-f', format])],
+      output: pictures,
+      signal,
+    });
+    const finishing = audio === undefined ? undefined : { audio, lastPass, frameRate };
+    return new StreamTarget(path, run, pictures, words, finishing, signal);
+  } catch (error) {
+    await words.drop();
+    throw error;
+  }
+}
+
+/** Words that an output is to carry. */
+interface Words {
+  readonly inputs: readonly FfmpegInput[];
+  /** Returns the arguments for these words and no others, where `inputs` begin at that number. */
+  options(input: number): string[];
+  drop(): Promise<void>;
+}
+
+/** In UTF-16 units. Windows has room for 32,767 in all arguments of a program, Linux for 131,072 bytes in one. */
+const longestArguments = 20_000;
+
+/** Words that are too long for arguments go into a file. The ffmpeg of 2018 would cut lines of it at 1024 bytes, hence not all do. */
+async function prepareWords(path: string, metadata: OutputMetadata | undefined): Promise<Words> {
+  const entries = metadataEntries(metadata);
+  if (entries.reduce((sum, [, text]) => sum + text.length, 0) <= longestArguments) {
+    const words = entries.flatMap(([key, text]) => ['-metadata', `${key}=${text}`]);
+    return { inputs: [], options: () => ['-map_metadata', '-1', ...words], drop: async () => {} };
+  }
+  const source = reserveTemporary(path);
+  await writeFile(source, formatFfmetadata(entries));
+  return {
+    inputs: [{ source, holds: 'metadata' }],
+    options: (input) => ['-map_metadata', String(input)],
+    drop: () => dropTemporary(source),
+  };
+}
+
+/** The second pass. */
+interface Finishing {
+  audio: AudioPlan;
+  lastPass: string[];
+  frameRate: number;
 }
 
 class StreamTarget implements OutputTarget {
   readonly #path: string;
   readonly #run: FfmpegRun;
   readonly #pictures: string;
-  readonly #finishing: { audio: AudioPlan; lastPass: string[]; frameRate: number } | undefined;
+  readonly #words: Words;
+  readonly #finishing: Finishing | undefined;
   readonly #signal: AbortSignal | undefined;
   #withSound: string | undefined;
 
@@ -107,12 +146,14 @@ class StreamTarget implements OutputTarget {
     path: string,
     run: FfmpegRun,
     pictures: string,
-    finishing: { audio: AudioPlan; lastPass: string[]; frameRate: number } | undefined,
+    words: Words,
+    finishing: Finishing | undefined,
     signal: AbortSignal | undefined,
   ) {
     this.#path = path;
     this.#run = run;
     this.#pictures = pictures;
+    this.#words = words;
     this.#finishing = finishing;
     this.#signal = signal;
   }
@@ -134,6 +175,7 @@ class StreamTarget implements OutputTarget {
     const { size } = await stat(whole);
     await keepTemporary(whole, this.#path);
     if (whole !== this.#pictures) await dropTemporary(this.#pictures);
+    await this.#words.drop();
     return size;
   }
 
@@ -141,6 +183,7 @@ class StreamTarget implements OutputTarget {
     await this.#run.kill();
     await dropTemporary(this.#pictures);
     if (this.#withSound !== undefined) await dropTemporary(this.#withSound);
+    await this.#words.drop();
   }
 
   /**
@@ -152,9 +195,13 @@ class StreamTarget implements OutputTarget {
     const { audio, lastPass, frameRate } = this.#finishing;
     this.#withSound = reserveTemporary(this.#path);
     await runFfmpeg({
-      inputs: [{ source: this.#pictures }, { source: audio.source, options: audio.inputOptions }],
+      inputs: [
+        { source: this.#pictures },
+        { source: audio.source, options: audio.inputOptions },
+        ...this.#words.inputs,
+      ],
       options: [
-        ...['-map', '0:v:0', '-map', '1:a:0', '-map_metadata', '-1', '-map_chapters', '-1', '-c:v', 'copy'],
+        ...['-map', '0:v:0', '-map', '1:a:0', ...this.#words.options(2), '-map_chapters', '-1', '-c:v', 'copy'],
         ...[...audio.outputOptions, '-t', String(numFrames / frameRate), ...lastPass],
       ],
       output: this.#withSound,

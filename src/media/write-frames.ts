@@ -59,7 +59,10 @@ class TargetWriter implements VideoWriter {
   readonly #path: string;
   readonly #options: VideoWriterOptions;
   readonly #target: OutputTarget;
-  readonly #onAbort = () => void this.abort();
+  readonly #onAbort = () => {
+    // What can't be removed now is tried again at exit.
+    this.abort().catch(() => {});
+  };
   #numFrames = 0;
   #state: 'open' | 'finishing' | 'finished' | 'aborted' = 'open';
   #failure: unknown;
@@ -110,7 +113,7 @@ class TargetWriter implements VideoWriter {
     this.#failure ??= isCancelled
       ? new CancelledError(undefined, { cause: signal?.reason })
       : writeFailure(this.#path, error);
-    await this.abort();
+    await this.abort().catch(() => {});
     throw this.#failure;
   }
 }

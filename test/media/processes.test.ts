@@ -8,6 +8,7 @@ import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { CancelledError, FfmpegError } from '../../src/errors.js';
+import { startFfmpeg } from '../../src/media/command.js';
 import { findFfmpeg } from '../../src/media/ffmpeg.js';
 import { readFrames } from '../../src/media/read-frames.js';
 import { createVideoWriter } from '../../src/media/write-frames.js';
@@ -163,4 +164,12 @@ test('when the process exits in the middle, ffmpeg and the partial file go with 
     while (isRunning(pid)) await setTimeout(20); // the end of a grandchild tells nobody
     if (!end.startsWith('setInterval')) assert.deepEqual(await readdir(room), [], end);
   }
+});
+
+test('an ffmpeg that the system refuses to start is an FfmpegError', onLinux, async () => {
+  const options = ['-metadata', `comment=${'x'.repeat(200_000)}`, '-f', 'null'];
+  await assert.rejects(
+    startFfmpeg({ inputs: [{ source: clip }], options, output: 'pipe:1' }),
+    (error: unknown) => error instanceof FfmpegError && /^ffmpeg can't be started: spawn E2BIG/.test(error.message),
+  );
 });

@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { InvalidOptionError, MediaError, OutputError } from '../../src/errors.js';
+import { findFfmpeg } from '../../src/media/ffmpeg.js';
 import { readMetadata, readSettings } from '../../src/media/metadata.js';
 import { probe } from '../../src/media/probe.js';
 import { createVideoWriter } from '../../src/media/write-frames.js';
@@ -163,7 +164,7 @@ test('settings come back unchanged from every format that has room for them', as
     seed: 7,
     nested: { list: [1, 2.5, null], long: 'x'.repeat(3000) },
   };
-  const metadata = { title: 'A fox; = #1', comment: JSON.stringify(settings) };
+  const metadata = { title: 'A fox; = #1\n\\second', comment: JSON.stringify(settings) };
   const source = await testClip(file('with-sound.mp4'), {
     audioSeconds: 1,
     options: ['-metadata', 'comment=of the source'],
@@ -173,6 +174,15 @@ test('settings come back unchanged from every format that has room for them', as
     const path = file(name.replace('%d', '1'));
     assert.deepEqual(await readSettings(path), settings, name);
     assert.equal((await readMetadata(path)).get('title'), metadata.title, name);
+  }
+  // Longer than one argument of a program may be.
+  const long = { title: '', comment: JSON.stringify({ text: 'é=;日'.repeat(40_000) }) };
+  // The ffmpeg of 2018, of which the warning is, can't take them.
+  const streams = (await findFfmpeg()).warning === undefined ? ['long.mp4', 'long.webm', 'long-sound.mp4'] : [];
+  for (const name of ['long.png', ...streams]) {
+    const audioFrom = name.includes('sound') ? source : undefined;
+    await writeAll(file(name), tenFrames.slice(0, 1), { metadata: long, audioFrom });
+    assert.ok((await readMetadata(file(name))).get('comment') === long.comment, name);
   }
   await writeAll(file('meta-sound.mp4'), tenFrames, { metadata, audioFrom: source });
   assert.deepEqual(await readSettings(file('meta-sound.mp4')), settings);
