@@ -54,8 +54,7 @@ export async function readBundle(nameOrPath: string): Promise<Bundle> {
     path,
     manifest.files.filter((file) => !ofGraphs.has(file)),
   );
-  const schedulerConfig = await readBundleJson(path, bundleFiles.schedulerConfig);
-  return { path, manifest, schedulerConfig };
+  return { path, manifest, schedulerConfig: await readSchedulerConfig(path) };
 }
 
 async function readExported(path: string): Promise<Bundle> {
@@ -64,7 +63,7 @@ async function readExported(path: string): Promise<Bundle> {
     sizeBytes: async (file: string) => (await statInside(path, file)).size,
   };
   const { manifest, layout } = await readOptimumFolder(path, read);
-  return { path, manifest, schedulerConfig: await read.json(bundleFiles.schedulerConfig), optimum: layout };
+  return { path, manifest, schedulerConfig: await readSchedulerConfig(path), optimum: layout };
 }
 
 /** Returns once every file of a bundle has been hashed. Throws BundleError that names all whose SHA-256 is another. */
@@ -170,8 +169,17 @@ function parseManifest(json: Record<string, unknown>, path: string): Manifest {
 
 /** Returns a JSON object that lies in the bundle's folder. Throws BundleError when it is missing or no such thing. */
 export async function readBundleJson(folder: string, path: string): Promise<Record<string, unknown>> {
-  const place = join(folder, path);
-  const text = await readBundleText(folder, path);
+  return parseObject(await readBundleText(folder, path), join(folder, path));
+}
+
+/** Returns scheduler_config.json, where the bare -Infinity that Python writes is read as null: of `lambda_min_clipped` both say the same. */
+async function readSchedulerConfig(folder: string): Promise<Record<string, unknown>> {
+  const text = await readBundleText(folder, bundleFiles.schedulerConfig);
+  const json = text.replace(/("[^"\\]*(?:\\.[^"\\]*)*")|-Infinity\b/g, (_, string?: string) => string ?? 'null');
+  return parseObject(json, join(folder, bundleFiles.schedulerConfig));
+}
+
+function parseObject(text: string, place: string): Record<string, unknown> {
   let json: unknown;
   try {
     json = JSON.parse(text);

@@ -73,16 +73,3 @@ function ruleOf(issue: z.core.$ZodIssue): string {
 function valueAt(config: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce((value: unknown, key) => (value as Record<PropertyKey, unknown> | undefined)?.[key], config);
 }
-
-/**
- * Returns the content of a scheduler_config.json. Besides JSON it takes the bare -Infinity that Python writes, as null
- * (`lambda_min_clipped`, where null means the same). Throws BundleError for anything else.
- */
-export function parseSchedulerConfig(text: string): unknown {
-  const json = text.replace(/("[^"\\]*(?:\\.[^"\\]*)*")|-Infinity\b/g, (_, string?: string) => string ?? 'null');
-  try {
-    return JSON.parse(json);
-  } catch (cause) {
-    throw new BundleError(expected('scheduler_config.json', 'JSON', text), { cause });
-  }
-}

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,6 +18,8 @@ before(async () => {
   scratch = await mkdtemp(join(tmpdir(), 'reelspace-bundle-'));
 });
 after(() => rm(scratch, { recursive: true }));
+
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
 
 /** Returns a copy of the tiny bundle in a folder of its own. */
 async function copyOfTiny(): Promise<string> {
@@ -166,6 +169,19 @@ test('JSON that is none is named', async () => {
   await rejects(readBundle(folder), /reelspace\.json to be JSON/);
   await writeFile(join(folder, 'reelspace.json'), '[]');
   await rejects(readBundle(folder), /to be a JSON object, got \[\]/);
+});
+
+test('the -Infinity that Python writes into a scheduler config is read as null', async () => {
+  const name = 'scheduler/scheduler_config.json';
+  const text = '{"_class_name": "X", "lambda_min_clipped": -Infinity, "note": "-Infinity \\" stays"}';
+  const folder = await withManifest([
+    'files',
+    (files: { path: string }[]) =>
+      files.map((file) => (file.path === name ? { ...file, sizeBytes: text.length, sha256: sha256(text) } : file)),
+  ]);
+  await writeFile(join(folder, name), text);
+  const { schedulerConfig } = await readBundle(folder);
+  assert.deepEqual(schedulerConfig, { _class_name: 'X', lambda_min_clipped: null, note: '-Infinity " stays' });
 });
 
 test('a missing, cut or altered file is named', async () => {
