@@ -24,7 +24,7 @@ const active = new Set<string>();
 let started = 0;
 
 /**
- * Brings a file into `blob`, unless it is there. Part files are named after who writes them, so that two processes never
+ * Brings a file into `blob`, unless it is there and right. Part files are named after who writes them, so that two processes never
  * write the same one; those of processes that are gone are gone on with. `onBytes` is told the bytes that are there so far.
  * Throws HubError, OutputError and CancelledError; what was received stays for the next time, unless it was wrong.
  */
@@ -35,8 +35,9 @@ export async function downloadBlob(
   onBytes: (bytes: number) => void,
 ): Promise<void> {
   const there = await stat(blob).catch(() => undefined);
-  if (there?.size === wanted.sizeBytes) return onBytes(wanted.sizeBytes);
   try {
+    // A disk may have changed it since, and whoever finds the model altered is told to pull it again.
+    if (there?.size === wanted.sizeBytes && (await isRight(blob, wanted))) return onBytes(wanted.sizeBytes);
     await mkdir(dirname(blob), { recursive: true });
     const place = ownPart(blob);
     active.add(place);
@@ -187,6 +188,38 @@ function outputFailure(error: unknown, blob: string): unknown {
   return new OutputError(`Can't write ${blob}: ${error.message}.`, { cause: error });
 }
 
+/** Returns whether a file of the right size has every hash that is known of it. */
+async function isRight(path: string, wanted: WantedFile): Promise<boolean> {
+  const hashes = new ContentHashes(wanted);
+  for await (const chunk of createReadStream(path)) hashes.update(chunk);
+  return hashes.areRight();
+}
+
+/** The hashes of a file, of content that comes in pieces. */
+class ContentHashes {
+  readonly #wanted: WantedFile;
+  readonly #ofContent = createHash('sha256');
+  readonly #ofBlob: Hash;
+
+  constructor(wanted: WantedFile) {
+    this.#wanted = wanted;
+    // A git blob is hashed with its kind and length in front (git-hash-object).
+    this.#ofBlob = createHash('sha1').update(`blob ${wanted.sizeBytes}\0`);
+  }
+
+  update(chunk: Uint8Array): void {
+    this.#ofContent.update(chunk);
+    this.#ofBlob.update(chunk);
+  }
+
+  /** Returns whether the content has every hash that is known of it. Asked once, when all is there. */
+  areRight(): boolean {
+    const { sha256, gitSha1 } = this.#wanted;
+    const [ofContent, ofBlob] = [this.#ofContent, this.#ofBlob].map((hash) => hash.digest('hex'));
+    return (sha256 === undefined || sha256 === ofContent) && (gitSha1 === undefined || gitSha1 === ofBlob);
+  }
+}
+
 /** A file that grows, with the hashes of what is in it. */
 class PartFile {
   /** Bytes that are in it. */
@@ -197,12 +230,12 @@ class PartFile {
   isResumed = false;
   readonly #file: FileHandle;
   readonly #wanted: WantedFile;
-  #hashes: Hash[] = [];
+  #hashes: ContentHashes;
 
   private constructor(file: FileHandle, wanted: WantedFile) {
     this.#file = file;
     this.#wanted = wanted;
-    this.#startHashes();
+    this.#hashes = new ContentHashes(wanted);
   }
 
   static async open(path: string, wanted: WantedFile): Promise<PartFile> {
@@ -225,14 +258,12 @@ class PartFile {
     await this.#file.truncate(0);
     this.bytes = 0;
     this.isResumed = false;
-    this.#startHashes();
+    this.#hashes = new ContentHashes(this.#wanted);
   }
 
-  /** Returns whether the content has every hash that is known of it. Asked once, when all is there. */
+  /** Returns whether the content is right. Asked once, when all is there. */
   isRight(): boolean {
-    const { sha256, gitSha1 } = this.#wanted;
-    const [ofContent, ofBlob] = this.#hashes.map((hash) => hash.digest('hex'));
-    return (sha256 === undefined || sha256 === ofContent) && (gitSha1 === undefined || gitSha1 === ofBlob);
+    return this.#hashes.areRight();
   }
 
   async sync(): Promise<void> {
@@ -250,14 +281,9 @@ class PartFile {
     this.isResumed = this.bytes > 0;
   }
 
-  #startHashes(): void {
-    // A git blob is hashed with its kind and length in front (git-hash-object).
-    this.#hashes = [createHash('sha256'), createHash('sha1').update(`blob ${this.#wanted.sizeBytes}\0`)];
-  }
-
   #count(chunk: Uint8Array): void {
     this.bytes += chunk.length;
     this.furthest = Math.max(this.furthest, this.bytes);
-    for (const hash of this.#hashes) hash.update(chunk);
+    this.#hashes.update(chunk);
   }
 }

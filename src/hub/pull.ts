@@ -70,8 +70,8 @@ const manifestSchema = z.object({
 });
 
 /**
- * Brings the model `org/name` or `org/name@revision` into the cache and returns where it is; what is there already is not
- * fetched again. Every byte is hashed on its way. Throws InvalidOptionError, HubError, OutputError and CancelledError; a
+ * Brings the model `org/name` or `org/name@revision` into the cache and returns where it is; what is there already and right is
+ * not fetched again. Every byte is hashed on its way. Throws InvalidOptionError, HubError, OutputError and CancelledError; a
  * model that isn't whole can't be found.
  */
 export async function pullModel(text: string, options: PullOptions): Promise<PulledModel> {

@@ -158,6 +158,21 @@ describe('pullModel', () => {
     assert.equal(await findPulled(cacheFolder, { ...main, revision: commit }), await findPulled(cacheFolder, main));
   });
 
+  it('fetches again what has changed on the disk', async () => {
+    await pull();
+    const blob = join(cacheFolder, 'models--org--name/blobs', blobOf(large));
+    const altered = Buffer.from(largeData);
+    altered[altered.length >> 1] = (altered[altered.length >> 1] ?? 0) ^ 1;
+    await writeFile(blob, altered);
+    hub.takeRequests();
+    await pull();
+    await assertWhole();
+    assert.deepEqual(hub.takeRequests(), [
+      'GET /api/models/org/name/revision/main?blobs=true',
+      `GET /org/name/resolve/${commit}/${large}`,
+    ]);
+  });
+
   it('goes on where the connection was cut, after whatever byte', async () => {
     for (let bytes = 0; bytes <= largeData.length; bytes++) {
       await rm(cacheFolder, { recursive: true });
