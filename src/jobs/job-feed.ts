@@ -3,7 +3,8 @@ import { hasEnded, type JobRecord } from './job.js';
 
 interface Listener<Result> {
   readonly waiting: JobRecord<Result>[];
-  wake: () => void;
+  /** Who asked for the next record before there was one. */
+  readonly askers: (() => void)[];
 }
 
 /** A broadcast of job records. */
@@ -19,27 +20,25 @@ export class JobFeed<Result> {
       const isNewer = last?.id === record.id && last.state === record.state && !hasEnded(record.state);
       if (isNewer) listener.waiting.pop();
       listener.waiting.push(record);
-      listener.wake();
+      wakeAll(listener);
     }
   }
 
   /** Ends every loop over the feed, once it has read what is waiting. */
   close(): void {
     this.#closed = true;
-    for (const listener of this.#listeners) listener.wake();
+    for (const listener of this.#listeners) wakeAll(listener);
   }
 
   /** Returns the records published from this call on. */
   listen(): AsyncIterableIterator<JobRecord<Result>> {
-    const listener: Listener<Result> = { waiting: [], wake: () => {} };
+    const listener: Listener<Result> = { waiting: [], askers: [] };
     this.#listeners.add(listener);
     // Not a generator: the end of a loop that never began would not reach its `finally`.
     return {
       next: async () => {
         while (listener.waiting.length === 0 && !this.#closed && this.#listeners.has(listener)) {
-          await new Promise<void>((resolve) => {
-            listener.wake = resolve;
-          });
+          await new Promise<void>((resolve) => listener.askers.push(resolve));
         }
         const value = listener.waiting.shift();
         return value === undefined ? { done: true, value } : { done: false, value };
@@ -47,7 +46,7 @@ export class JobFeed<Result> {
       return: async () => {
         this.#listeners.delete(listener);
         listener.waiting.length = 0;
-        listener.wake();
+        wakeAll(listener);
         return { done: true, value: undefined };
       },
       [Symbol.asyncIterator]() {
@@ -55,4 +54,9 @@ export class JobFeed<Result> {
       },
     };
   }
+}
+
+/** Has all who asked look again, in the order in which they asked. */
+function wakeAll(listener: { readonly askers: (() => void)[] }): void {
+  for (const wake of listener.askers.splice(0)) wake();
 }

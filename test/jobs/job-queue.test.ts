@@ -195,3 +195,13 @@ test('a slow listener sees every state, and the newest progress', async () => {
   for await (const { id, state, progress } of events) seen.get(id)?.push(`${state} ${progress?.done ?? 0}`);
   assert.deepEqual([...seen.values()], Array(2).fill(['queued 0', 'running 100', 'completed 100']));
 });
+
+test('whoever asks for the next record before there is one gets it, in the order of asking', async () => {
+  const queue = new JobQueue(async () => {});
+  const events = queue.events();
+  const asked = [events.next(), events.next(), events.next(), events.next()];
+  await queue.wait(queue.submit(request('a')).id);
+  await queue.close();
+  const states = (await Promise.all(asked)).map(({ value, done }) => (done === true ? 'end' : value.state));
+  assert.deepEqual(states, ['queued', 'running', 'completed', 'end']);
+});
