@@ -140,11 +140,11 @@ class BundleModel implements Model {
   }
 
   encodePosterior(pixels: AsyncIterable<Tensor>, options: VaeOptions = {}): AsyncGenerator<Posterior> {
-    return this.#networks.stream('vaeEncoder', (open) => encodePixels(open, this.manifest, pixels, options));
+    return this.#networks.stream('vaeEncoder', (opener) => encodePixels(opener, this.manifest, pixels, options));
   }
 
   decode(latents: AsyncIterable<Tensor>, options: DecodeOptions = {}): AsyncGenerator<Tensor> {
-    return this.#networks.stream('vaeDecoder', (open) => decodeLatents(open, this.manifest, latents, options));
+    return this.#networks.stream('vaeDecoder', (opener) => decodeLatents(opener, this.manifest, latents, options));
   }
 
   async denoise(call: DenoiserCall, options: CallOptions = {}): Promise<Tensor> {

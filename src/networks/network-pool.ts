@@ -6,6 +6,13 @@ import type { NetworkSession } from './session.js';
 /** What is used once a run, at its start. */
 const encoders: ReadonlySet<GraphName> = new Set(['textEncoder', 'textEncoder2', 'imageEncoder']);
 
+/** How a stream comes by its network. */
+export interface Opener {
+  open(): Promise<NetworkSession>;
+  /** Begins to open it beside what runs now, unless that would take too much memory. */
+  openAhead(): void;
+}
+
 /** Networks of a model that are open, by their graphs. */
 export class NetworkPool {
   readonly #open: (graph: GraphName) => Promise<NetworkSession>;
@@ -29,14 +36,16 @@ export class NetworkPool {
     }
   }
 
-  /** Yields what is made with the network, which is kept until the loop ends. */
-  async *stream<T>(
-    graph: GraphName,
-    make: (open: () => Promise<NetworkSession>) => AsyncGenerator<T>,
-  ): AsyncGenerator<T> {
+  /** Yields what is made with the network, which is kept from its opening until the loop ends. */
+  async *stream<T>(graph: GraphName, make: (opener: Opener) => AsyncGenerator<T>): AsyncGenerator<T> {
+    const open = () => this.#network(graph);
+    const openAhead = () => {
+      // Whoever opens it hears of a failure.
+      if (this.#memory !== 'low') open().catch(() => {});
+    };
     this.#count(graph, 1);
     try {
-      yield* make(() => this.#network(graph));
+      yield* make({ open, openAhead });
     } finally {
       this.#count(graph, -1);
     }

@@ -151,7 +151,8 @@ const longestMessage = 400;
 /** Returns what happened to a network that failed while it ran, and what to do where that is known. */
 export function runFailure(path: string, error: unknown): string {
   const message = ortMessage(error);
-  if (!/allocate memory|bad_alloc|out of memory/i.test(message)) return `${path} failed: ${message}.`;
+  if (!/allocate memory|bad_alloc|out of memory|array length|allocation failed/i.test(message))
+    return `${path} failed: ${message}.`;
   return `${path} ran out of memory: ${message}. Make the frames or the tiles smaller.`;
 }
 

@@ -2,7 +2,7 @@
 import { parentPort } from 'node:worker_threads';
 import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { sizeOf } from '../tensor/tensor.js';
-import { CallError, createOrtSession, describeTensors, runFailure } from './ort-session.js';
+import { CallError, createOrtSession, describeTensors, ortMessage, runFailure } from './ort-session.js';
 import type { GraphInfo, NetworkTensor } from './session.js';
 import {
   isStateName,
@@ -83,7 +83,11 @@ const handlers: { [K in WorkerCall]: (request: WorkerCalls[K]['request']) => Pro
     const session = found(sessions, id);
     const streamId = ++lastId;
     const zeros = () => stateShapes.map((shape) => new Tensor('float32', new Float32Array(sizeOf(shape)), shape));
-    streams.set(streamId, { session, states: zeros(), spare: session.onGpu ? [] : zeros(), hasRun: false });
+    try {
+      streams.set(streamId, { session, states: zeros(), spare: session.onGpu ? [] : zeros(), hasRun: false });
+    } catch (error) {
+      throw new CallError('run', runFailure(session.path, error));
+    }
     return streamId;
   },
 
@@ -167,8 +171,9 @@ async function answer(message: WorkerRequest): Promise<void> {
   try {
     reply = { id: message.id, value: await handler(message.request) };
   } catch (error) {
-    if (!(error instanceof CallError)) throw error;
-    reply = { id: message.id, fault: error.fault, message: error.message };
+    // Whatever it is, it must not end the thread, and with it all other networks.
+    const { fault, message: text } = error instanceof CallError ? error : new CallError('run', ortMessage(error));
+    reply = { id: message.id, fault, message: text };
   }
   const given = 'value' in reply && message.kind === 'run' ? Object.values(reply.value as NamedTensors) : [];
   port.postMessage(reply, [...new Set(given.map(({ data }) => data.buffer as ArrayBuffer))]);

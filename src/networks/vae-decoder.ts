@@ -4,6 +4,7 @@ import { TorchRandom } from '../tensor/random.js';
 import { axis, lengthOf, slice, type Tensor } from '../tensor/tensor.js';
 import type { Manifest } from './manifest.js';
 import type { DecodeOptions } from './model.js';
+import type { Opener } from './network-pool.js';
 import { readAhead } from './read-ahead.js';
 import { rechunk } from './rechunk.js';
 import type { NetworkSession } from './session.js';
@@ -17,7 +18,7 @@ import { noiseInput, startsShort, tensorPlaces, VaeStream } from './vae-stream.j
  * each other one temporalCompression frames. Throws InvalidOptionError for latents that the model can't take.
  */
 export async function* decodeLatents(
-  open: () => Promise<NetworkSession>,
+  opener: Opener,
   manifest: Manifest,
   latents: AsyncIterable<Tensor>,
   { signal, ...options }: DecodeOptions,
@@ -27,14 +28,14 @@ export async function* decodeLatents(
   if (signal?.aborted) stopToo();
   signal?.addEventListener('abort', stopToo, { once: true });
   try {
-    yield* readAhead(decodeInTurn(open, manifest, latents, { ...options, signal: stop.signal }), () => stop.abort());
+    yield* readAhead(decodeInTurn(opener, manifest, latents, { ...options, signal: stop.signal }), () => stop.abort());
   } finally {
     signal?.removeEventListener('abort', stopToo);
   }
 }
 
 async function* decodeInTurn(
-  open: () => Promise<NetworkSession>,
+  opener: Opener,
   manifest: Manifest,
   latents: AsyncIterable<Tensor>,
   { tileSize = 'auto', noise = new TorchRandom(0), ...options }: DecodeOptions,
@@ -43,8 +44,7 @@ async function* decodeInTurn(
   const graph = manifest.graphs.vaeDecoder;
   const { spatialCompression, temporalCompression } = manifest.latent;
   // The network loads while the first latents are made.
-  const opening = open();
-  opening.catch(() => {});
+  opener.openAhead();
   const chunks = rechunk(latents, {
     leadingCopies: 0,
     firstFrames: (graph.first ?? graph.tiles)?.latentFrames,
@@ -57,15 +57,17 @@ async function* decodeInTurn(
         (shape[axis.width] ?? 0) * spatialCompression,
       ),
   });
+  let session: NetworkSession | undefined;
   let stream: VaeStream | undefined;
   try {
     for await (const chunk of chunks) {
+      session ??= await opener.open();
       const height = lengthOf(chunk, axis.height) * spatialCompression;
       const width = lengthOf(chunk, axis.width) * spatialCompression;
       const hasCopies = stream === undefined && !startsShort(graph);
       stream ??= await VaeStream.open(
         {
-          session: await opening,
+          session,
           graph,
           input: places.latents,
           output: places.pixels,
@@ -74,7 +76,7 @@ async function* decodeInTurn(
         tileLayout(manifest, graph, height, width, tileSize, lengthOf(chunk, axis.time)),
         options,
       );
-      const takesNoise = (await opening).inputs.some(({ name }) => name === noiseInput);
+      const takesNoise = session.inputs.some(({ name }) => name === noiseInput);
       const extra = takesNoise ? noise.normal(chunk.shape) : undefined;
       const [pixels] = (await stream.run(chunk, extra)) as [Tensor];
       // The encoder was fed copies of the first frame; here they come back.

@@ -3,6 +3,7 @@ import { expected, InvalidOptionError } from '../errors.js';
 import { axis, type Tensor } from '../tensor/tensor.js';
 import type { Manifest } from './manifest.js';
 import type { Posterior, VaeOptions } from './model.js';
+import type { Opener } from './network-pool.js';
 import { readAhead } from './read-ahead.js';
 import { rechunk } from './rechunk.js';
 import type { NetworkSession } from './session.js';
@@ -17,7 +18,7 @@ import { deviationOutput, startsShort, tensorPlaces, VaeStream } from './vae-str
  * or sizes that the model can't take.
  */
 export async function* encodePixels(
-  open: () => Promise<NetworkSession>,
+  opener: Opener,
   manifest: Manifest,
   pixels: AsyncIterable<Tensor>,
   { tileSize = 'auto', ...options }: VaeOptions,
@@ -30,8 +31,7 @@ export async function* encodePixels(
   const first = graph.first ?? graph.tiles;
   const hasCopies = !startsShort(graph);
   // The network loads while the first frames are read.
-  const opening = open();
-  opening.catch(() => {});
+  opener.openAhead();
   const chunks = rechunk(pixels, {
     leadingCopies: hasCopies ? lacking : 0,
     firstFrames: first === undefined ? undefined : perLatent * first.latentFrames - lacking,
@@ -39,6 +39,7 @@ export async function* encodePixels(
     chunkFrames: ({ shape }) =>
       perLatent * latentFramesPerCall(manifest, graph, shape[axis.height] ?? 0, shape[axis.width] ?? 0),
   });
+  let session: NetworkSession | undefined;
   let stream: VaeStream | undefined;
   let numFrames = 0;
   try {
@@ -46,7 +47,7 @@ export async function* encodePixels(
       const [, , frames = 0, height = 0, width = 0] = chunk.shape;
       numFrames += stream === undefined && hasCopies ? frames - lacking : frames;
       if ((numFrames + lacking) % perLatent !== 0) throw wrongFrameCount(numFrames, perLatent);
-      const session = await opening;
+      session ??= await opener.open();
       const hasDeviation = session.outputs.some(({ name }) => name === deviationOutput);
       stream ??= await VaeStream.open(
         {

@@ -6,7 +6,7 @@ import { readBundle } from '../../src/networks/bundle.js';
 import type { GraphName } from '../../src/networks/bundle-layout.js';
 import { loadModel } from '../../src/networks/load-model.js';
 import { type MemoryUse, memoryUses } from '../../src/networks/model.js';
-import { NetworkPool } from '../../src/networks/network-pool.js';
+import { NetworkPool, type Opener } from '../../src/networks/network-pool.js';
 import { openGraph } from '../../src/networks/open-graph.js';
 import type { NetworkSession } from '../../src/networks/session.js';
 import { tinyBundlePath } from './tiny-model.js';
@@ -62,7 +62,7 @@ async function openAfterARun(memory: MemoryUse): Promise<{ during: GraphName[]; 
   return { during, after, opened };
 }
 
-async function* oneWord(open: () => Promise<NetworkSession>): AsyncGenerator<string> {
+async function* oneWord({ open }: Opener): AsyncGenerator<string> {
   await open();
   yield 'opened';
 }
@@ -79,4 +79,27 @@ test('high keeps all networks, balanced all but encoders, low those in use', asy
     opened: 3,
   });
   assert.deepEqual(await openAfterARun('low'), { during: ['denoiser', 'vaeDecoder'], after: ['denoiser'], opened: 3 });
+});
+
+test('a network is opened ahead of its first call, but for low', async () => {
+  const bundle = await readBundle(tinyBundlePath);
+  for (const memory of memoryUses) {
+    const opened: GraphName[] = [];
+    const pool = new NetworkPool((graph) => {
+      opened.push(graph);
+      return openGraph(bundle, graph, { device: 'cpu', threads: 1 });
+    }, memory);
+    let before: GraphName[] = [];
+    const words = pool.stream('vaeDecoder', async function* ({ open, openAhead }) {
+      openAhead();
+      await pool.use('denoiser', async () => {});
+      before = [...opened].sort();
+      await open();
+      yield 'opened';
+    });
+    for await (const _ of words);
+    assert.deepEqual(before, memory === 'low' ? ['denoiser'] : ['denoiser', 'vaeDecoder'], memory);
+    assert.equal(opened.length, 2, memory);
+    await pool.release();
+  }
 });
