@@ -1,5 +1,5 @@
 // Where the output goes: the name that was given, or one that is free.
-import { existsSync, realpathSync } from 'node:fs';
+import { existsSync, realpathSync, statSync } from 'node:fs';
 import { basename, extname } from 'node:path';
 import { latentsExtension } from '../diffusion/save.js';
 import { expected, InvalidOptionError } from '../errors.js';
@@ -18,12 +18,26 @@ export function stemOf(path: string): string {
   return basename(path, extname(path));
 }
 
-/** Throws InvalidOptionError when the output is one of the files that are read. */
-export function assertOtherFile(output: string, inputs: readonly string[]): void {
-  if (!existsSync(output)) return;
-  const taken = inputs.find((input) => existsSync(input) && realpathSync(input) === realpathSync(output));
-  if (taken === undefined) return;
-  throw new InvalidOptionError(expected('--output', 'another file than the input', output, 'Give it another name.'));
+/** Throws InvalidOptionError when the file that a flag names for writing is one that is read: one that the texts of other options name. */
+export function assertOtherFile(flag: string, output: string, texts: readonly string[]): void {
+  if (!isFile(output)) return;
+  const place = realpathSync(output);
+  if (!texts.flatMap(pathsIn).some((path) => isFile(path) && realpathSync(path) === place)) return;
+  throw new InvalidOptionError(expected(flag, 'another file than the input', output, 'Give it another name.'));
+}
+
+/** Returns the paths that a text may hold: itself, several with commas between, or one in NAME=path:SCALE:START:END. */
+function pathsIn(text: string): string[] {
+  const [, named = ''] = /^[^=]*=(.+?)(?::[^:\\/]*){0,3}$/s.exec(text) ?? [];
+  return [text, ...text.split(','), named];
+}
+
+function isFile(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch {
+    return false; // a prompt may be longer than any name, or hold what none does
+  }
 }
 
 /** Throws InvalidOptionError unless the name is one of a latents file. */

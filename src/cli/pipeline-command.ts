@@ -1,4 +1,5 @@
 // A command for a pipeline, made from its schema alone.
+import { resolve } from 'node:path';
 import type { Argv, CommandModule, Options } from 'yargs';
 import type { z } from 'zod';
 import type { Pipeline } from '../diffusion/pipeline.js';
@@ -140,14 +141,22 @@ async function run(
   for (const option of options) if (option.isRequired && values[option.key] === undefined) throw missing(option);
   assertTogether(schema, values);
 
-  const inputs = options.filter(({ isInputFile }) => isInputFile).flatMap(({ key }) => filesOf(values[key]));
+  const inputs = options.filter(({ isInputFile }) => isInputFile).flatMap(({ key }) => textsIn(values[key]));
   const extension = variant?.extension ?? '.mp4';
   const stem = variant === undefined ? pipeline.name : stemOf(inputs[0] ?? variant.name);
   const output = outputName(optionalText(given, 'output'), stem, extension);
   if (variant !== undefined) assertLatentsName('--output', output);
-  assertOtherFile(output, inputs);
+  const loras = given.lora === undefined ? like.loras : parseLoras(given.lora);
+  const read = [...textsIn(values), ...loras.map(({ path }) => path)];
+  assertOtherFile('--output', output, read);
   const saveLatents = optionalText(given, 'save-latents');
-  if (saveLatents !== undefined) assertLatentsName('--save-latents', saveLatents);
+  if (saveLatents !== undefined) {
+    assertLatentsName('--save-latents', saveLatents);
+    assertOtherFile('--save-latents', saveLatents, read);
+    if (resolve(saveLatents) === resolve(output)) {
+      throw new InvalidOptionError(expected('--save-latents', 'another file than the output', saveLatents));
+    }
+  }
 
   const report = await runPipeline({
     pipeline,
@@ -155,7 +164,7 @@ async function run(
     model: optionalText(given, 'model') ?? like.model ?? defaultModel,
     device: optionalText(given, 'device') ?? 'auto',
     memory: optionalText(given, 'memory') ?? 'balanced',
-    loras: given.lora === undefined ? like.loras : parseLoras(given.lora),
+    loras,
     loraPartial: given['lora-partial'] === true || (given.lora === undefined && like.loraPartial),
     output,
     saveLatents,
@@ -175,10 +184,10 @@ function assertTogether(schema: z.ZodObject, values: Readonly<Record<string, unk
   if (issue !== undefined) throw new InvalidOptionError(`${issue.message}.`);
 }
 
-/** Returns the paths of an option: one, several, or one a number. */
-function filesOf(value: unknown): string[] {
-  if (value === undefined) return [];
-  return typeof value === 'string' ? [value] : Object.values(value as Record<string, string>);
+/** Returns every text in a value, however deep: any may name a file. */
+function textsIn(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(textsIn) : [];
 }
 
 function isEmptyList(value: unknown): boolean {

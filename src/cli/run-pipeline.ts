@@ -55,9 +55,10 @@ async function makeAndSave(request: RunRequest, display: ProgressDisplay, signal
   const memory = oneOf(memoryUses, '--memory', request.memory);
   const place = await resolveModel(request.model);
   const model = await loadModel(place, { device, memory, loras, loraPartial });
-  const writer = request.saveLatents === undefined ? undefined : new LatentsWriter(request.saveLatents);
+  let writer: LatentsWriter | undefined;
   let clip: Clip | undefined;
   try {
+    if (request.saveLatents !== undefined) writer = await LatentsWriter.create(request.saveLatents);
     if (!request.quiet) display.note(`${model.name} on ${model.device.device}: ${model.device.reason}`);
     for (const text of describeUnmatched(model.loras)) display.note(`warning: ${text}`);
     const context = { signal, clock, calls, onProgress: display.onProgress, onLatents: writer?.write.bind(writer) };

@@ -3,10 +3,11 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { z } from 'zod';
 import { BundleError, expected, FormatError, OutputError } from '../errors.js';
 import type { Glide } from '../media/clip.js';
+import { assertPlace } from '../media/output-place.js';
 import { dropTemporary, reserveTemporary } from '../media/temporary-file.js';
 import type { Model } from '../networks/model.js';
 import { openSafetensors, SafetensorsWriter } from '../tensor/safetensors.js';
-import { axis, createTensor, lengthOf, sizeOf, slice, type Tensor } from '../tensor/tensor.js';
+import { axis, createTensor, lengthOf, slice, type Tensor } from '../tensor/tensor.js';
 
 const tensorName = 'latents';
 
@@ -27,34 +28,45 @@ export interface LatentsInfo {
 export class LatentsWriter {
   private readonly path: string;
   private readonly spoolPath: string;
-  private spool: FileHandle | undefined;
+  private readonly spool: FileHandle;
   private shape: readonly number[] | undefined;
   private frames = 0;
 
-  constructor(path: string) {
+  private constructor(path: string, spoolPath: string, spool: FileHandle) {
     this.path = path;
-    this.spoolPath = reserveTemporary(path);
+    this.spoolPath = spoolPath;
+    this.spool = spool;
+  }
+
+  /** Returns a writer for that file. Throws OutputError at once where it can't be written, and not after hours of work. */
+  static async create(path: string): Promise<LatentsWriter> {
+    await assertPlace(path);
+    const spoolPath = reserveTemporary(path);
+    try {
+      return new LatentsWriter(path, spoolPath, await open(spoolPath, 'wx+'));
+    } catch (cause) {
+      throw unwritten(path, cause);
+    }
   }
 
   /** Appends latents [1, C, n, h, w]. Throws OutputError. */
   async write(latents: Tensor): Promise<void> {
     this.shape = latents.shape;
     try {
-      this.spool ??= await open(this.spoolPath, 'wx+');
       for (let time = 0; time < lengthOf(latents, axis.time); time++) {
         const { data } = slice(latents, axis.time, time, time + 1);
         await this.spool.appendFile(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
         this.frames++;
       }
     } catch (cause) {
-      throw new OutputError(`Expected latents to be written to ${this.path}, but: ${String(cause)}.`, { cause });
+      throw unwritten(this.path, cause);
     }
   }
 
   /** Writes the file, unless no latents came; returns whether it did. */
   async finish({ frameRate, numFrames, leadFrames, glides, settings }: LatentsInfo): Promise<boolean> {
     const { spool, shape } = this;
-    if (spool === undefined || shape === undefined) return false;
+    if (shape === undefined) return false;
     const writer = await SafetensorsWriter.create(
       this.path,
       { [tensorName]: shape.with(axis.time, this.frames) },
@@ -65,7 +77,8 @@ export class LatentsWriter {
       for (let time = 0; time < this.frames; time++) {
         const frame = createTensor(frameShape);
         const bytes = new Uint8Array(frame.data.buffer);
-        await spool.read(bytes, 0, bytes.length, time * sizeOf(frameShape) * Float32Array.BYTES_PER_ELEMENT);
+        const { bytesRead } = await spool.read(bytes, 0, bytes.length, time * bytes.length);
+        if (bytesRead !== bytes.length) throw unwritten(this.path, new Error(`${this.spoolPath} was cut short`));
         await writer.write(tensorName, frame, time);
       }
       await writer.finish();
@@ -78,12 +91,15 @@ export class LatentsWriter {
     return true;
   }
 
-  /** Removes what was kept, if anything. */
+  /** Removes what was kept. May be called twice. */
   async close(): Promise<void> {
-    await this.spool?.close();
-    this.spool = undefined;
+    await this.spool.close();
     await dropTemporary(this.spoolPath);
   }
+}
+
+function unwritten(path: string, cause: unknown): OutputError {
+  return new OutputError(`Expected latents to be written to ${path}, but: ${String(cause)}.`, { cause });
 }
 
 const infoSchema = z.object({

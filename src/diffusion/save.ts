@@ -16,7 +16,7 @@ export async function saveClip(clip: Clip, path: string, context: RunContext = {
 }
 
 async function saveLatents(clip: Clip, path: string): Promise<WrittenVideo> {
-  const writer = new LatentsWriter(path);
+  const writer = await LatentsWriter.create(path);
   try {
     for await (const latents of clip.latents) await writer.write(latents);
     await writer.finish(clip);

@@ -1,9 +1,9 @@
 // Frames to a video or image file, chosen by its name.
-import { stat } from 'node:fs/promises';
-import { basename, dirname, extname, resolve } from 'node:path';
-import { CancelledError, expected, InvalidOptionError, OutputError, throwIfCancelled } from '../errors.js';
+import { basename, extname } from 'node:path';
+import { CancelledError, expected, InvalidOptionError, throwIfCancelled } from '../errors.js';
 import { writeFailure } from './failures.js';
 import { checkFrameRate, checkSize, type Frame } from './frame.js';
+import { assertPlace } from './output-place.js';
 import type { OutputTarget, VideoWriterOptions } from './output-target.js';
 import { checkFrame } from './pixels.js';
 import { createStreamTarget, type StreamFormat } from './stream-target.js';
@@ -46,7 +46,7 @@ export async function createVideoWriter(path: string, options: VideoWriterOption
       expected('output name', `one that ends in ${known}, or a folder ending in /`, basename(path)),
     );
   }
-  await checkFolder(path);
+  await assertPlace(path);
   const target =
     streamFormat === undefined
       ? await (await import('./image-target.js')).createImageTarget(path, options)
@@ -115,17 +115,5 @@ class TargetWriter implements VideoWriter {
       : writeFailure(this.#path, error);
     await this.abort().catch(() => {});
     throw this.#failure;
-  }
-}
-
-async function checkFolder(path: string): Promise<void> {
-  const folder = dirname(resolve(path));
-  const found = await stat(folder).catch(() => undefined);
-  if (!found?.isDirectory()) {
-    throw new OutputError(`Expected the folder of ${path} to exist, got no such folder. Create it first.`);
-  }
-  const target = await stat(path).catch(() => undefined);
-  if (target?.isDirectory() && !/[\\/]$/.test(path)) {
-    throw new OutputError(`Expected ${path} to be a file, got a folder. End the name in / for a PNG sequence.`);
   }
 }

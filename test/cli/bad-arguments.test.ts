@@ -127,8 +127,46 @@ test('an output that is an input, or no name for latents, is refused before anyt
     2,
     `error: Expected --output to be another file than the input, got ${JSON.stringify(input)}. Give it another name.`,
   ]);
+  const other = join(folder, 'other.mp4');
+  await writeFile(other, 'not yet read');
+  for (const given of [
+    ['inpaint', input, 'x', '--mask', other],
+    ['morph', input, other],
+    ['generate', 'x', '--control', `edges=${other}:0.5`],
+    ['generate', 'x', '--control', `edges=${other}`],
+    ['generate', 'x', '--reference', `a.png,${other}`],
+  ]) {
+    assert.match(
+      (await failure(...given, '-o', other))[1] ?? '',
+      /^error: Expected --output to be another file/,
+      given[0],
+    );
+  }
+  const latents = join(folder, 'x.safetensors');
+  await writeFile(latents, 'not yet read');
+  for (const given of [
+    ['--lora', latents],
+    ['-o', latents],
+  ]) {
+    const [code, message] = await failure('generate', 'x', ...given, '--save-latents', latents);
+    assert.equal(code, 2);
+    assert.match(message ?? '', /^error: Expected --save-latents to be another file/);
+  }
   assert.match((await failure('encode', input, '-o', 'a.mp4'))[1] ?? '', /ends in \.safetensors, got "a\.mp4"/);
   assert.match((await failure('generate', 'x', '--save-latents', 'a.bin'))[1] ?? '', /ends in \.safetensors/);
+});
+
+test('a place that latents can not have is told before the first step', async () => {
+  for (const given of [
+    ['--save-latents', join(folder, 'none/a.safetensors')],
+    ['-o', join(folder, 'none/a.safetensors')],
+  ]) {
+    const output = given[0] === '-o' ? [] : ['-o', join(folder, 'a.mp4')];
+    const ended = await runCli(['generate', 'x', '--model', tinyBundle, '--steps', '1000', ...given, ...output]);
+    assert.equal(ended.code, 1);
+    assert.match(ended.stderr, /error: Expected the folder of .*none\/a\.safetensors to exist/);
+    assert.doesNotMatch(ended.stderr, /denoise/);
+  }
 });
 
 test('a bad run as a process: exit code, one line on stderr, nothing on stdout, nothing left', async () => {
