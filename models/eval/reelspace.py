@@ -18,14 +18,23 @@ PROGRAM = ROOT / "dist/src/cli/main.js"
 FRAME_RATE = 12
 
 
+def program_files() -> list[Path]:
+    """What makes the clips, beside the bundle: the program and the versions of its packages."""
+    return [*sorted(path for folder in ("dist/src", "dist/pipelines") for path in (ROOT / folder).rglob("*.js")), ROOT / "package-lock.json"]
+
+
+def hash_files(*paths: Path) -> str:
+    return hashlib.sha256("".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths).encode()).hexdigest()
+
+
 class Reelspace:
-    """Commands on one bundle. Clips are kept as folders of PNGs in `out`, by bundle and command, so that a run cut short goes on."""
+    """Commands on one bundle. Clips are kept as folders of PNGs in `out`, by bundle, program and command, so that a run cut short goes on."""
 
     def __init__(self, bundle: Path, out: Path) -> None:
         if not PROGRAM.exists():
             raise FileNotFoundError(f"Expected {PROGRAM} to be there. Run `npm run build` in {ROOT}.")
         self.bundle, self.out = bundle.resolve(), out
-        self.version = hashlib.sha256((bundle / "reelspace.json").read_bytes()).hexdigest()[:12]
+        self.version = hash_files(bundle / "reelspace.json", *program_files())[:12]
 
     def clip(self, command: str, *arguments: str) -> np.ndarray:
         """The frames uint8 [T, H, W, 3] that `reelspace command arguments` makes."""

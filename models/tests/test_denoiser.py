@@ -1,7 +1,10 @@
 """The denoiser: its limits at both ends of the noise, what t = 1 skips, its exported graph. python -m pytest tests/test_denoiser.py"""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -279,3 +282,19 @@ def test_options_that_make_no_sense_are_refused(main: Callable[[], None], argume
     with pytest.raises(SystemExit):
         main()
     assert told in capsys.readouterr().err
+
+
+def test_where_a_worker_fails_those_that_wait_for_it_fail_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = SimpleNamespace(barrier=threading.Barrier(2, timeout=60))
+
+    def take_steps(worker: int, shared: SimpleNamespace) -> None:
+        if worker == 1:
+            raise ValueError("of the second worker")
+        shared.barrier.wait()
+
+    monkeypatch.setattr(train, "take_steps", take_steps)
+    waiting = ThreadPoolExecutor(1).submit(train.work, 0, shared)
+    with pytest.raises(ValueError, match="of the second worker"):
+        train.work(1, shared)
+    with pytest.raises(threading.BrokenBarrierError):
+        waiting.result(timeout=30)

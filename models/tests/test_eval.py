@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from eval import reelspace
 from eval.clips import motion_steps, psnr, read_folder, ssim, write_clip, write_picture
 from eval.edits import RESTYLES, edge_correlation, flicker
 from eval.judge import ASPECTS, IGNORED, SEEN, SIDE, Examples, Judge, fade_some, labels_of, load_judge, look, meant, mix, name_clips, roughen, to_input, train
@@ -89,6 +90,18 @@ def test_clips_and_pictures_are_written_without_loss(clip: np.ndarray, tmp_path:
     for index in (1, 0):
         write_picture(clip[index], tmp_path / f"pictures/{index}.png")
     assert np.array_equal(read_folder(tmp_path / "pictures"), clip[:2])
+
+
+def test_clips_are_made_anew_for_another_bundle_or_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, manifest = tmp_path / "program.js", tmp_path / "reelspace.json"
+    monkeypatch.setattr(reelspace, "PROGRAM", program)
+    monkeypatch.setattr(reelspace, "program_files", lambda: [program])
+    seen = set()
+    for code, name in (("a", "x"), ("b", "x"), ("a", "y")):
+        program.write_text(code)
+        manifest.write_text(name)
+        seen.add(reelspace.Reelspace(tmp_path, tmp_path).version)
+    assert len(seen) == 3
 
 
 def test_stills_neither_move_nor_flicker(clip: np.ndarray) -> None:

@@ -194,12 +194,13 @@ class Shared:
             for name, value in saved["ema"].items():
                 self.average[name].copy_(value)
             self.progress.copy_(torch.tensor(saved["progress"], dtype=torch.float64))
+        self.saves = torch.zeros(())  # whether all save after the step that is being made
         self.barrier = multiprocessing.get_context("fork").Barrier(workers)
         # One worker alone has nothing to exchange.
         exchanged = workers if workers > 1 else 0
         self.gradients = [{name: torch.zeros_like(p) for name, p in self.model.named_parameters() if p.requires_grad} for _ in range(exchanged)]
         self.model.share_memory()
-        for tensor in (self.progress, *self.average.values(), *(g for one in self.gradients for g in one.values())):
+        for tensor in (self.progress, self.saves, *self.average.values(), *(g for one in self.gradients for g in one.values())):
             tensor.share_memory_()
 
     def save(self, path: Path) -> None:
@@ -293,7 +294,16 @@ class Feeds:
         return batch, self.encoder(batch.tokens, batch.attention)
 
 
-def work(worker: int, shared: Shared, gains: Tensor, options: argparse.Namespace, teacher: Denoiser | None) -> None:
+def work(worker: int, shared: Shared, *arguments: object) -> None:
+    """One worker's training. Where one fails, those that wait for it fail too."""
+    try:
+        take_steps(worker, shared, *arguments)
+    except BaseException:
+        shared.barrier.abort()
+        raise
+
+
+def take_steps(worker: int, shared: Shared, gains: Tensor, options: argparse.Namespace, teacher: Denoiser | None) -> None:
     torch.set_num_threads(1)
     out, workers = options.out, options.workers
     seed = options.seed + 1000 * worker + 7 * int(shared.progress[1])
@@ -312,6 +322,7 @@ def work(worker: int, shared: Shared, gains: Tensor, options: argparse.Namespace
     seen_before = 0.0
     while True:
         seconds, step, pictures, clips = shared.progress.tolist()
+        saves = bool(shared.saves)
         shared.barrier.wait()
         if seconds >= total or step >= options.steps:
             break
@@ -334,20 +345,21 @@ def work(worker: int, shared: Shared, gains: Tensor, options: argparse.Namespace
             losses = []
         now = time.time()
         size = len(batch.target) * workers
-        due = torch.tensor(float(now - saved > SAVE_SECONDS))
         if worker == 0:
             shared.progress.copy_(torch.tensor([seconds + now - begun, step + 1, pictures + size * (not moving), clips + size * moving]))
+            saved = now if saves else saved
+            shared.saves.fill_(now - saved > SAVE_SECONDS)
             if due_log:
                 seen = pictures + clips
                 print(f"{seconds:.0f} s step {step:.0f} pictures {pictures:.0f} clips {clips:.0f} loss {mean:.4f} {(seen - seen_before) / (now - logged):.0f}/s", flush=True)
                 logged, seen_before = now, seen
-            if due:
-                shared.save(out / "checkpoint.pt")
         begun = now
-        if due:
-            saved = now
-            updater.save()
         shared.barrier.wait()
+        if saves:
+            # Nobody takes the next step before all have got here again.
+            updater.save()
+            if worker == 0:
+                shared.save(out / "checkpoint.pt")
     updater.save()
     if worker == 0:
         shared.save(out / "checkpoint.pt")
@@ -406,6 +418,8 @@ def main() -> None:
     work(0, shared, gains, options, teacher)
     for process in processes:
         process.join()
+        if process.exitcode != 0:
+            raise RuntimeError(f"Expected every worker to end well, got exit code {process.exitcode}. Look at its message above.")
 
 
 if __name__ == "__main__":
