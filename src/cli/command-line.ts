@@ -57,26 +57,37 @@ function commandLine(arguments_: readonly string[]): Argv {
 /** yargs says what is wrong; the hint says what to do. */
 function usageError(message: string, arguments_: readonly string[]): InvalidOptionError {
   const command = pipelineCommands.find(({ name }) => name === arguments_[0]);
+  const commandNames = [...pipelineCommands.map(({ name }) => name), 'models', 'doctor'];
+  const named = arguments_.find((argument) => !argument.startsWith('-'));
+  const isKnown = named !== undefined && commandNames.includes(named);
   const help = command === undefined ? 'See reelspace --help.' : `See reelspace ${command.name} --help.`;
   const withoutValue = /^Not enough arguments following: (\S+)$/.exec(message)?.[1];
   if (withoutValue !== undefined)
     return new InvalidOptionError(`Expected a value after --${withoutValue}, got none.`, { hint: help });
+  if (command !== undefined && message.startsWith('Not enough non-option arguments')) {
+    return new InvalidOptionError(`Expected reelspace ${command.module.command}, got too few arguments.`, {
+      hint: help,
+    });
+  }
   const unknown = /^Unknown (?:argument|command)s?: (.+)$/.exec(message)?.[1]?.split(', ')[0];
   if (unknown === undefined) return new InvalidOptionError(sentence(message), { hint: help });
-  const isFlag = arguments_.some((argument) => argument.replace(/=.*/, '') === `--${unknown}`);
-  if (isFlag) {
+  const flag = arguments_
+    .map((argument) => argument.replace(/=.*/, ''))
+    .find((text) => /^--?/.exec(text) && text.replace(/^--?/, '') === unknown);
+  if (isKnown && flag !== undefined) {
     const nearest = nearestName(unknown, command?.flags ?? []);
     const guess = nearest === undefined ? '' : `Did you mean --${nearest}? `;
-    return new InvalidOptionError(`Unknown flag --${unknown}.`, { hint: `${guess}${help}` });
+    return new InvalidOptionError(`Unknown flag ${flag}.`, { hint: `${guess}${help}` });
   }
   if (command !== undefined) {
     return new InvalidOptionError(`Unexpected argument ${JSON.stringify(unknown)}.`, {
       hint: `A text of several words needs quotes around it. ${help}`,
     });
   }
-  const nearest = nearestName(unknown, [...pipelineCommands.map(({ name }) => name), 'models', 'doctor']);
+  const mistyped = isKnown ? unknown : (named ?? unknown);
+  const nearest = nearestName(mistyped, commandNames);
   const guess = nearest === undefined ? '' : `Did you mean ${nearest}? `;
-  return new InvalidOptionError(`Unknown command ${JSON.stringify(unknown)}.`, { hint: `${guess}${help}` });
+  return new InvalidOptionError(`Unknown command ${JSON.stringify(mistyped)}.`, { hint: `${guess}${help}` });
 }
 
 function sentence(message: string): string {

@@ -7,6 +7,7 @@ import { findFfmpeg } from '../media/ffmpeg.js';
 import { listModels, readBundle, verifyBundle } from '../networks/bundle.js';
 import { listDevices } from '../networks/device.js';
 import { exitCodes } from './failure.js';
+import { print } from './print.js';
 import { describeBytes } from './run-report.js';
 
 /** One thing that was looked at. */
@@ -30,7 +31,7 @@ export const doctorCommand: CommandModule = {
   handler: async (given) => {
     const findings = [...machine(), await ffmpeg(), ...(await devices()), ...(await models())];
     const ok = findings.every(({ state }) => state !== 'missing');
-    process.stdout.write(`${given.json === true ? JSON.stringify({ ok, findings }) : describe(findings)}\n`);
+    print(given.json === true ? { ok, findings } : describe(findings));
     if (!ok) process.exitCode = exitCodes.failed;
   },
 };

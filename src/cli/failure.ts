@@ -25,6 +25,13 @@ export function describeFailure(error: unknown, stack: boolean): string {
   return lines.join('\n');
 }
 
+/** Returns the object that `--json` prints of a command that failed. */
+export function failureReport(error: unknown): object {
+  const message = error instanceof Error ? error.message : String(error);
+  const { code, hint } = error instanceof ReelspaceError ? error : { code: 'UNEXPECTED', hint: undefined };
+  return { error: { code, message, ...(hint === undefined ? {} : { hint }) } };
+}
+
 function oneLine(text: string): string {
   return text.replace(/\s*[\r\n]+\s*/g, ' ').trim();
 }

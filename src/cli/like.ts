@@ -1,6 +1,9 @@
 // --like: prompt, seed and settings of a clip that reelspace wrote.
+import { extname } from 'node:path';
 import { z } from 'zod';
+import { readLatentsSettings } from '../diffusion/latents-file.js';
 import { samplingOptions } from '../diffusion/options.js';
+import { latentsExtension } from '../diffusion/save.js';
 import { expected, MediaError } from '../errors.js';
 import { readSettings } from '../media/metadata.js';
 import type { LoraChoice } from '../networks/model.js';
@@ -27,8 +30,10 @@ export async function readLike(
   schema: z.ZodObject,
   options: readonly OptionFlag[],
 ): Promise<LikeSettings> {
-  const content = await readSettings(path);
-  const settings = (content as { reelspace?: unknown } | null)?.reelspace;
+  const settings =
+    extname(path) === latentsExtension
+      ? await readLatentsSettings(path)
+      : ((await readSettings(path)) as { reelspace?: unknown } | null)?.reelspace;
   if (typeof settings !== 'object' || settings === null) {
     throw new MediaError(
       `Expected ${path} to carry the settings of a reelspace run, got other ones. Name a file that reelspace wrote.`,

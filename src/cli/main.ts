@@ -1,18 +1,24 @@
 #!/usr/bin/env node
 // The program `reelspace`.
 import { runCommandLine } from './command-line.js';
-import { describeFailure, exitCodeOf } from './failure.js';
+import { describeFailure, exitCodeOf, exitCodes, failureReport } from './failure.js';
+import { note, print } from './print.js';
 
-// Who reads our output may stop reading (`| head`); that is no reason to fail.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+    // Who reads our output may stop reading (`| head`); that is no reason to fail.
+    if (error.code === 'EPIPE') return;
+    process.exitCode = exitCodes.failed;
+    if (stream === process.stdout)
+      note(`error: Expected standard output to take what is printed, but: ${error.message}.`);
   });
 }
 
+const arguments_ = process.argv.slice(2);
 try {
-  await runCommandLine(process.argv.slice(2));
+  await runCommandLine(arguments_);
 } catch (error) {
   process.exitCode = exitCodeOf(error);
-  process.stderr.write(`${describeFailure(error, process.env.REELSPACE_DEBUG === '1')}\n`);
+  if (arguments_.includes('--json')) print(failureReport(error));
+  note(describeFailure(error, process.env.REELSPACE_DEBUG === '1'));
 }

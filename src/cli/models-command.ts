@@ -5,6 +5,7 @@ import { defaultRevision } from '../hub/repository.js';
 import { listModels, readBundle, verifyBundle } from '../networks/bundle.js';
 import { estimateMemory, inspectBundle } from '../networks/inspect.js';
 import { hubSettings, resolveModel } from './hub-settings.js';
+import { print } from './print.js';
 import { pullCommand, removeCommand } from './pull-command.js';
 import { describeBytes } from './run-report.js';
 
@@ -54,7 +55,7 @@ function subcommand(
 async function listAll({ json }: Arguments): Promise<void> {
   const models = await listModels();
   const pulled = await listPulled((await hubSettings()).cacheFolder);
-  if (json === true) return print(JSON.stringify({ models, pulled }));
+  if (json === true) return print({ models, pulled });
   if (models.length + pulled.length === 0) return print('No model is bundled, and none was pulled.');
   const lines = [
     ...models.map(({ name, summary }) => `${name}  ${summary}`),
@@ -68,7 +69,7 @@ async function showModel(name: string, asJson: boolean): Promise<void> {
   const { manifest, path } = bundle;
   const graphs = inspectBundle(bundle);
   const memoryBytes = estimateMemory(bundle, graphs);
-  if (asJson) return print(JSON.stringify({ path, manifest, graphs, memoryBytes }));
+  if (asJson) return print({ path, manifest, graphs, memoryBytes });
   const { defaults, latent, weights } = manifest;
   const rows: [string, string][] = [
     ['name', manifest.name],
@@ -103,10 +104,6 @@ async function verifyModel(name: string, asJson: boolean): Promise<void> {
   await verifyBundle(bundle);
   const { files } = bundle.manifest;
   const sizeBytes = files.reduce((total, file) => total + file.sizeBytes, 0);
-  if (asJson) return print(JSON.stringify({ name: bundle.manifest.name, ok: true, files: files.length, sizeBytes }));
+  if (asJson) return print({ name: bundle.manifest.name, ok: true, files: files.length, sizeBytes });
   print(`${bundle.manifest.name} is whole: ${files.length} files, ${describeBytes(sizeBytes)}.`);
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }

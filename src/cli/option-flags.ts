@@ -28,6 +28,7 @@ interface PropertySchema {
   minimum?: number;
   maximum?: number;
   exclusiveMinimum?: number;
+  multipleOf?: number;
   minLength?: number;
   maxLength?: number;
   minItems?: number;
@@ -129,7 +130,9 @@ function ruleOf(property: PropertySchema): string {
   if (property.type === 'string') {
     return property.maxLength === undefined ? 'a text' : `a text of at most ${property.maxLength} characters`;
   }
-  const kind = property.type === 'integer' ? 'a whole number' : 'a number';
+  const { multipleOf = 1 } = property;
+  const whole = multipleOf === 1 ? 'a whole number' : `a multiple of ${multipleOf}`;
+  const kind = property.type === 'integer' ? whole : 'a number';
   const { minimum, maximum, exclusiveMinimum } = property;
   if (exclusiveMinimum !== undefined) {
     return maximum === undefined

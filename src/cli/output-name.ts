@@ -20,10 +20,13 @@ export function stemOf(path: string): string {
 
 /** Throws InvalidOptionError when the file that a flag names for writing is one that is read: one that the texts of other options name. */
 export function assertOtherFile(flag: string, output: string, texts: readonly string[]): void {
-  if (!isFile(output)) return;
-  const place = realpathSync(output);
-  if (!texts.flatMap(pathsIn).some((path) => isFile(path) && realpathSync(path) === place)) return;
+  if (!isFile(output) || !filesIn(texts).some((path) => realpathSync(path) === realpathSync(output))) return;
   throw new InvalidOptionError(expected(flag, 'another file than the input', output, 'Give it another name.'));
+}
+
+/** Returns the files that texts name. */
+export function filesIn(texts: readonly string[]): string[] {
+  return [...new Set(texts.flatMap(pathsIn).filter(isFile))];
 }
 
 /** Returns the paths that a text may hold: itself, several with commas between, or one in NAME=path:SCALE:START:END. */

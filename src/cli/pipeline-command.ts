@@ -8,7 +8,8 @@ import { expected, InvalidOptionError } from '../errors.js';
 import { type LikeSettings, readLike } from './like.js';
 import { parseLoras } from './lora-flag.js';
 import { displayName, type OptionFlag, optionFlags, parseOption } from './option-flags.js';
-import { assertLatentsName, assertOtherFile, outputName, stemOf } from './output-name.js';
+import { assertLatentsName, assertOtherFile, filesIn, outputName, stemOf } from './output-name.js';
+import { note, print } from './print.js';
 import { runPipeline } from './run-pipeline.js';
 import { describeRun } from './run-report.js';
 
@@ -133,11 +134,12 @@ async function run(
     given.like === undefined
       ? { model: undefined, loras: [], loraPartial: false, values: {} }
       : await readLike(textOf(given, 'like'), pipeline.name, schema, options);
-  const values: Record<string, unknown> = { ...like.values };
+  const own: Record<string, unknown> = {};
   for (const option of options) {
     const text = given[option.flag];
-    if (text !== undefined && !isEmptyList(text)) values[option.key] = parseOption(schema, option, text);
+    if (text !== undefined && !isEmptyList(text)) own[option.key] = parseOption(schema, option, text);
   }
+  const values: Record<string, unknown> = { ...like.values, ...own };
   for (const option of options) if (option.isRequired && values[option.key] === undefined) throw missing(option);
   assertTogether(schema, values);
 
@@ -147,6 +149,10 @@ async function run(
   const output = outputName(optionalText(given, 'output'), stem, extension);
   if (variant !== undefined) assertLatentsName('--output', output);
   const loras = given.lora === undefined ? like.loras : parseLoras(given.lora);
+  const taken = Object.entries(like.values).flatMap(([key, value]) => (key in own ? [] : textsIn(value)));
+  if (given.lora === undefined) taken.push(...like.loras.map(({ path }) => path));
+  // The clip may be a stranger's.
+  for (const path of filesIn(taken)) note(`${path} is read because ${given.like} says so.`);
   const read = [...textsIn(values), ...loras.map(({ path }) => path)];
   assertOtherFile('--output', output, read);
   const saveLatents = optionalText(given, 'save-latents');
@@ -170,7 +176,7 @@ async function run(
     saveLatents,
     quiet: given.quiet === true,
   });
-  process.stdout.write(`${given.json === true ? JSON.stringify(report) : describeRun(report)}\n`);
+  print(given.json === true ? report : describeRun(report));
 }
 
 function missing(option: OptionFlag): InvalidOptionError {

@@ -1,6 +1,7 @@
 // Progress on stderr: one bar on a terminal, a line now and then elsewhere.
 import cliProgress from 'cli-progress';
 import { type Progress, type Stage, stages } from '../diffusion/progress.js';
+import { note } from './print.js';
 
 /** Shows how far a run is. */
 export interface ProgressDisplay {
@@ -13,7 +14,7 @@ export interface ProgressDisplay {
 
 /** Returns a display on that stream; with `quiet` only notes are shown. */
 export function createProgressDisplay(stream: NodeJS.WriteStream, quiet: boolean): ProgressDisplay {
-  if (quiet) return { onProgress: () => {}, note: (text) => void stream.write(`${text}\n`), stop: () => {} };
+  if (quiet) return { onProgress: () => {}, note: (text) => note(text, stream), stop: () => {} };
   return stream.isTTY ? barDisplay(stream) : lineDisplay(stream);
 }
 
@@ -67,7 +68,7 @@ function barDisplay(stream: NodeJS.WriteStream): ProgressDisplay {
     note: (text) => {
       if (shown !== undefined) bar.stop();
       shown = undefined;
-      stream.write(`${text}\n`);
+      note(text, stream);
     },
     stop: () => {
       if (shown !== undefined) bar.stop();
@@ -91,7 +92,7 @@ function lineDisplay(stream: NodeJS.WriteStream): ProgressDisplay {
       printed.set(stage, line);
       stream.write(total === undefined ? `${stage} ${done}\n` : `${stage} ${done}/${total}\n`);
     },
-    note: (text) => void stream.write(`${text}\n`),
+    note: (text) => note(text, stream),
     stop: () => {},
   };
 }

@@ -7,6 +7,7 @@ import { defaultRevision, isRepository, parseRepository } from '../hub/repositor
 import { readBundle } from '../networks/bundle.js';
 import { hubSettings } from './hub-settings.js';
 import { watchInterruption } from './interruption.js';
+import { note, print } from './print.js';
 import { describeBytes } from './run-report.js';
 
 interface Arguments {
@@ -41,18 +42,17 @@ export const removeCommand: CommandModule = {
 
 async function pull({ name = '', json = false, quiet = false }: Arguments): Promise<void> {
   const settings = await hubSettings();
-  const note = (text: string) => void process.stderr.write(`${text}\n`);
   const interruption = watchInterruption(() => note('Stopping. What was received is kept for the next time.'));
   try {
     const pulled = await pullModel(name, {
       ...settings,
       signal: interruption.signal,
       onRetry: (reason, waitMs) => note(`${reason}. Trying again in ${Math.ceil(waitMs / 1000)} s.`),
-      ...(quiet ? {} : { onProgress: linesOfProgress(note) }),
+      ...(quiet ? {} : { onProgress: linesOfProgress() }),
     });
     // A bundle made for a newer version, say, is told now and not at the first run.
     const { manifest } = await readBundle(pulled.path);
-    if (json) return print(JSON.stringify(pulled));
+    if (json) return print(pulled);
     const { summary, license } = manifest;
     print(
       `${pulled.name} is there: ${describeBytes(pulled.sizeBytes)} in ${pulled.path}\n  ${summary}\n  licence: ${license}`,
@@ -63,7 +63,7 @@ async function pull({ name = '', json = false, quiet = false }: Arguments): Prom
 }
 
 /** Returns a function that prints a line for each tenth of the model: counted, not timed. */
-function linesOfProgress(note: (text: string) => void): (progress: PullProgress) => void {
+function linesOfProgress(): (progress: PullProgress) => void {
   let printed = -1;
   return ({ path, doneBytes, totalBytes }) => {
     const tenth = Math.floor((10 * doneBytes) / Math.max(1, totalBytes));
@@ -85,9 +85,5 @@ async function remove({ name = '', json = false }: Arguments): Promise<void> {
   }
   const { cacheFolder } = await hubSettings();
   await removePulled(cacheFolder, repository.name);
-  print(json ? JSON.stringify({ removed: repository.name }) : `${repository.name} is removed.`);
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
+  print(json ? { removed: repository.name } : `${repository.name} is removed.`);
 }

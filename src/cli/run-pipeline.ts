@@ -54,7 +54,7 @@ async function makeAndSave(request: RunRequest, display: ProgressDisplay, signal
   const device = oneOf(['auto', ...devices], '--device', request.device);
   const memory = oneOf(memoryUses, '--memory', request.memory);
   const place = await resolveModel(request.model);
-  const model = await loadModel(place, { device, memory, loras, loraPartial });
+  const model = await loadModel(place, { device, memory, loras, loraPartial, reference: request.model });
   let writer: LatentsWriter | undefined;
   let clip: Clip | undefined;
   try {

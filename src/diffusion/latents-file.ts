@@ -135,6 +135,13 @@ export async function readLatents(path: string, model: Model): Promise<{ latents
   }
 }
 
+/** Returns the settings of the run that made the latents of a file. Throws FormatError when reelspace did not write it. */
+export async function readLatentsSettings(path: string): Promise<Readonly<Record<string, unknown>>> {
+  const file = await openSafetensors(path);
+  await file.close();
+  return parseInfo(path, file.metadata.reelspace).settings;
+}
+
 function parseInfo(path: string, text: string | undefined): LatentsInfo {
   try {
     return infoSchema.parse(JSON.parse(text ?? '')) as LatentsInfo;

@@ -132,6 +132,7 @@ export const vaeOptions = {
     .int()
     .min(64)
     .max(maxSide)
+    .multipleOf(8)
     .optional()
     .meta({ flag: 'tile' })
     .describe('side in pixels of the tiles that frames are cut into (default: whole frames while they fit memory)'),

@@ -81,7 +81,7 @@ export async function prepareSampling(
       noise: new RunNoise(model.manifest, seed),
     },
     settings: {
-      model: model.name,
+      model: model.reference,
       ...describeLoras(model),
       seed,
       steps,

@@ -33,6 +33,7 @@ async function saveFrames(clip: Clip, path: string, context: RunContext): Promis
     width: clip.width,
     height: clip.height,
     frameRate: clip.frameRate,
+    numFrames: clip.numFrames,
     audioFrom: clip.audio?.path,
     audioStartSeconds: clip.audio?.startSeconds,
     metadata: { comment: JSON.stringify({ reelspace: clip.settings }) },

@@ -15,10 +15,10 @@ export class JobFeed<Result> {
   /** Hands the record to all who listen. */
   publish(record: JobRecord<Result>): void {
     for (const listener of this.#listeners) {
-      const last = listener.waiting.at(-1);
       // A slow listener needs the newest progress only; states are never dropped.
-      const isNewer = last?.id === record.id && last.state === record.state && !hasEnded(record.state);
-      if (isNewer) listener.waiting.pop();
+      const last = listener.waiting.findLastIndex(({ id }) => id === record.id);
+      const isNewer = listener.waiting[last]?.state === record.state && !hasEnded(record.state);
+      if (isNewer) listener.waiting.splice(last, 1);
       listener.waiting.push(record);
       wakeAll(listener);
     }

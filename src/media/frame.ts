@@ -10,8 +10,8 @@ export interface Frame {
 
 /** Largest width or height that is read or written. */
 export const maxSide = 8192;
-/** Largest number of pixels of a frame that is read or written. */
-export const maxPixels = 36_000_000;
+/** Largest number of pixels of a frame that is read or written: phones take pictures of 48 and 50 megapixels. */
+export const maxPixels = 52_000_000;
 /** The two limits in words, for messages. */
 export const sizeLimit = `at most ${maxSide} on a side and ${maxPixels / 1e6} megapixels`;
 

@@ -12,15 +12,31 @@ const counter = /%0?(\d*)d/;
 
 /** Returns where frames become one image, or a numbered sequence for a folder or a name with a counter such as `%04d`. */
 export async function createImageTarget(path: string, options: VideoWriterOptions): Promise<OutputTarget> {
-  if (!/[\\/]$/.test(path)) return new ImageTarget(path, false, options);
-  const present = await readdir(path).catch(() => []);
-  if (present.length > 0) {
-    // Frames of an older, longer run would look like part of this one.
+  const isFolder = /[\\/]$/.test(path);
+  const isSequence = counter.test(basename(path));
+  const { numFrames = 1 } = options;
+  if (!isFolder && !isSequence && numFrames > 1) throw tooMany(path, numFrames);
+  // Frames of an older, longer run would look like part of this one.
+  const present = isFolder || isSequence ? await readdir(isFolder ? path : dirname(path)).catch(() => []) : [];
+  const inTheWay = isFolder ? present : present.filter((name) => isOfSequence(basename(path), name));
+  if (inTheWay.length > 0) {
+    const [what, rule] = isFolder ? ['folder ', 'new or empty'] : ['', 'a name that no file has'];
     throw new OutputError(
-      `Expected folder ${path} to be new or empty, got ${present.length} entries. Empty it or choose another.`,
+      `Expected ${what}${path} to be ${rule}, got ${inTheWay.length} entries. Empty it or choose another.`,
     );
   }
-  return new ImageTarget(path, true, options);
+  return new ImageTarget(path, isFolder, options);
+}
+
+function isOfSequence(pattern: string, name: string): boolean {
+  const [before = '', after = ''] = pattern.split(/%0?\d*d/);
+  return name.startsWith(before) && name.endsWith(after) && /^\d+$/.test(name.slice(before.length, -after.length));
+}
+
+function tooMany(path: string, numFrames: number | string): InvalidOptionError {
+  return new InvalidOptionError(
+    expected('number of frames', `1 for ${basename(path)}`, numFrames, 'Name a video, or a folder ending in /.'),
+  );
 }
 
 class ImageTarget implements OutputTarget {
@@ -47,9 +63,7 @@ class ImageTarget implements OutputTarget {
     const number = this.#names.length + 1;
     const pattern = this.#pattern;
     if (number > 1 && !counter.test(pattern)) {
-      throw new InvalidOptionError(
-        expected('number of frames', `1 for ${pattern}`, 'more', 'Name a video, or a folder ending in /.'),
-      );
+      throw tooMany(pattern, 'more');
     }
     const name = pattern.replace(counter, (_, digits: string) => String(number).padStart(Number(digits), '0'));
     this.#names.push(name);

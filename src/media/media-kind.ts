@@ -1,4 +1,5 @@
 // Which reader a file needs, told from its first bytes and never from its name.
+import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { MediaError } from '../errors.js';
 
@@ -33,7 +34,8 @@ export async function detectMediaKind(path: string): Promise<MediaKind> {
 async function readHeader(path: string): Promise<{ header: Buffer; sizeBytes: number }> {
   let file: FileHandle | undefined;
   try {
-    file = await open(path, 'r');
+    // A pipe that nobody writes to would hold up whoever opens it, for ever.
+    file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     const stat = await file.stat();
     if (!stat.isFile())
       throw new MediaError(`Expected ${path} to be a file, got a folder or device. Name one media file.`);

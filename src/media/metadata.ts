@@ -47,7 +47,7 @@ export async function readSettings(path: string, options: { signal?: AbortSignal
     // somebody else's comment
   }
   throw new MediaError(
-    `Expected ${path} to carry the settings of a reelspace run, got none. Name a file that reelspace wrote.`,
+    `Expected ${path} to carry the settings of a reelspace run, got none. Name a file that reelspace wrote, and no GIF, which has no room for them.`,
   );
 }
 
@@ -59,17 +59,27 @@ export function formatFfmetadata(entries: readonly [key: string, text: string][]
 
 function parseFfmetadata(text: string): Map<string, string> {
   const found = new Map<string, string>();
-  for (const [line] of text.matchAll(/(?:\\[\s\S]|[^\\\n])+/g)) {
-    if (/^[;#[]/.test(line)) {
-      if (line.startsWith('[')) break; // chapters and streams follow
-      continue;
-    }
-    const split = /^((?:\\[\s\S]|[^\\=])*)=([\s\S]*)$/.exec(line);
-    if (split === null) continue;
-    const [, key = '', value = ''] = split;
-    found.set(unescaped(key).toLowerCase(), unescaped(value));
+  for (const line of cut(text, '\n')) {
+    if (line.startsWith('[')) break; // chapters and streams follow
+    if (/^[;#]/.test(line)) continue;
+    const [key = '', ...rest] = cut(line, '=');
+    if (rest.length > 0) found.set(unescaped(key).toLowerCase(), unescaped(rest.join('=')));
   }
   return found;
+}
+
+/** Returns what lies between the separators that no backslash stands before. */
+function cut(text: string, separator: string): string[] {
+  const parts: string[] = [];
+  let start = 0;
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] === '\\') at++;
+    else if (text[at] === separator) {
+      parts.push(text.slice(start, at));
+      start = at + 1;
+    }
+  }
+  return [...parts, text.slice(start)];
 }
 
 function unescaped(text: string): string {

@@ -1,9 +1,11 @@
 // Whether an output has a place, asked before any work is done for it.
-import { stat } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { OutputError } from '../errors.js';
+import { writeFailure } from './failures.js';
+import { dropTemporary, reserveTemporary } from './temporary-file.js';
 
-/** Throws OutputError unless there is a folder for a file of that name, and no folder where the file is to be. A name that ends in a slash is one of a folder. */
+/** Throws OutputError unless there is a folder for a file of that name that takes one, and no folder where the file is to be. A name that ends in a slash is one of a folder. */
 export async function assertPlace(path: string): Promise<void> {
   const folder = dirname(resolve(path));
   const found = await stat(folder).catch(() => undefined);
@@ -13,5 +15,13 @@ export async function assertPlace(path: string): Promise<void> {
   const target = await stat(path).catch(() => undefined);
   if (target?.isDirectory() && !/[\\/]$/.test(path)) {
     throw new OutputError(`Expected ${path} to be a file, got a folder. End the name in / for a PNG sequence.`);
+  }
+  const trial = reserveTemporary(resolve(path));
+  try {
+    await writeFile(trial, '');
+  } catch (error) {
+    throw writeFailure(path, error);
+  } finally {
+    await dropTemporary(trial);
   }
 }

@@ -8,6 +8,8 @@ export interface VideoWriterOptions {
   height: number;
   /** Frames a second. */
   frameRate: number;
+  /** How many will come, where that is known: what has no room for them is told at once. */
+  numFrames?: number | undefined;
   /** A file whose first sound track is kept, cut to the length of the pictures. Without sound in it, or a format without sound: none. */
   audioFrom?: string | undefined;
   /** Where in `audioFrom` the pictures begin. Default 0. */

@@ -26,7 +26,7 @@ export async function probeAudioCodec(path: string, signal: AbortSignal | undefi
   }).catch((error: unknown) => {
     throw error instanceof FfmpegError ? readFailure(path, error) : error;
   });
-  return audioCodecOf(text.stderr);
+  return audioCodecOf(linesOf(text.stderr));
 }
 
 async function probeStream(path: string, signal: AbortSignal | undefined): Promise<MediaInfo> {
@@ -39,17 +39,36 @@ async function probeStream(path: string, signal: AbortSignal | undefined): Promi
     signal,
   }).catch((error: unknown) => {
     if (error instanceof FfmpegError) {
-      checkLimits(path, codedSize(error.stderrTail));
+      checkLimits(path, codedSize(linesOf(error.stderrTail)));
       throw readFailure(path, error);
     }
     throw error;
   });
-  const description = text.stderr.split(/^Stream mapping:/m)[0] ?? '';
+  const description = linesOf(text.stderr);
   checkLimits(path, codedSize(description));
   return describeStream(path, description, text.stdout);
 }
 
-function describeStream(path: string, description: string, firstFrame: string): MediaInfo {
+/**
+ * Returns the lines in which ffmpeg describes its input. Titles and the like are among them, and may hold what JavaScript takes for the
+ * end of a line: what is looked for is looked for at the start of these.
+ */
+function linesOf(stderr: string): string[] {
+  const lines = stderr.split(/\r?\n/);
+  const end = lines.findIndex((line) => line.startsWith('Stream mapping:'));
+  return end === -1 ? lines : lines.slice(0, end);
+}
+
+/** Returns what the pattern finds in the first line that it fits. */
+function firstMatch(lines: readonly string[], pattern: RegExp): RegExpExecArray | undefined {
+  for (const line of lines) {
+    const match = pattern.exec(line);
+    if (match !== null) return match;
+  }
+  return undefined;
+}
+
+function describeStream(path: string, description: readonly string[], firstFrame: string): MediaInfo {
   const video = videoLine(description);
   const coded = codedSize(description);
   const dimensions = /^#dimensions 0: (\d+)x(\d+)$/m.exec(firstFrame);
@@ -78,24 +97,23 @@ function describeStream(path: string, description: string, firstFrame: string): 
     audioCodec,
     isStill,
     hasAlpha:
-      /^(yuva|rgba|bgra|argb|abgr|gbrap|ya\d|pal8)/.test(pixelFormat) || /^ *alpha_mode +: 1$/m.test(description),
+      /^(yuva|rgba|bgra|argb|abgr|gbrap|ya\d|pal8)/.test(pixelFormat) ||
+      firstMatch(description, /^ *alpha_mode +: 1$/) !== undefined,
     codec,
     colorMatrix: colorMatrixOf(details),
   };
 }
 
-function audioCodecOf(description: string): string | undefined {
-  return /^ *Stream #0:\d+.*?: Audio: (\w+)/m.exec(description)?.[1];
+function audioCodecOf(description: readonly string[]): string | undefined {
+  return firstMatch(description, /^ *Stream #0:\d+.*?: Audio: (\w+)/)?.[1];
 }
 
 /** Returns the line that describes the first video stream that isn't cover art. */
-function videoLine(description: string): string | undefined {
-  return description
-    .split(/\r?\n/)
-    .find((line) => /^ *Stream #0:\d+.*?: Video: /.test(line) && !line.includes('(attached pic)'));
+function videoLine(description: readonly string[]): string | undefined {
+  return description.find((line) => /^ *Stream #0:\d+.*?: Video: /.test(line) && !line.includes('(attached pic)'));
 }
 
-function codedSize(description: string): { width: number; height: number } | undefined {
+function codedSize(description: readonly string[]): { width: number; height: number } | undefined {
   const size = /, (\d+)x(\d+)[ ,]?/.exec(videoLine(description) ?? '');
   return size === null ? undefined : { width: Number(size[1]), height: Number(size[2]) };
 }
@@ -105,8 +123,9 @@ function checkLimits(path: string, size: { width: number; height: number } | und
   throw tooLarge(path, `${size.width}x${size.height}`);
 }
 
-function rotationOf(description: string): number {
-  const [, counterClockwise = '0'] = /display ?matrix: rotation of (-?[\d.]+) degrees/i.exec(description) ?? [];
+function rotationOf(description: readonly string[]): number {
+  const [, counterClockwise = '0'] =
+    firstMatch(description, /^ *display ?matrix: rotation of (-?[\d.]+) degrees/i) ?? [];
   const quarterTurns = Math.round(-Number(counterClockwise) / 90);
   return (((quarterTurns % 4) + 4) % 4) * 90;
 }
@@ -120,9 +139,9 @@ function frameRateOf(video: string, firstFrame: string): number {
   return Math.abs(exact - average) <= 0.005 * average ? exact : average;
 }
 
-function durationOf(description: string): number | undefined {
-  const duration = /^ *Duration: (\d+):(\d\d):(\d\d\.\d+)/m.exec(description);
-  if (duration === null) return undefined;
+function durationOf(description: readonly string[]): number | undefined {
+  const duration = firstMatch(description, /^ *Duration: (\d+):(\d\d):(\d\d\.\d+)/);
+  if (duration === undefined) return undefined;
   return Number(duration[1]) * 3600 + Number(duration[2]) * 60 + Number(duration[3]);
 }
 

@@ -47,6 +47,8 @@ export interface LoadOptions {
   readonly memory?: MemoryUse | undefined;
   /** LoRAs to merge into the weights. */
   readonly loras?: readonly LoraChoice[] | undefined;
+  /** What settings of clips call the model, for whoever loads it again. Default: what it is loaded by. */
+  readonly reference?: string | undefined;
   /** Whether tensors of a LoRA that stand for nothing in the model are passed over. Default false: they are an error. */
   readonly loraPartial?: boolean | undefined;
 }
@@ -58,11 +60,11 @@ export interface LoadOptions {
  */
 export async function loadModel(
   nameOrPath: string,
-  { device = 'auto', threads, memory = 'high', loras = [], loraPartial }: LoadOptions = {},
+  { device = 'auto', threads, memory = 'high', loras = [], loraPartial, reference = nameOrPath }: LoadOptions = {},
 ): Promise<Model> {
   const [bundle, choice] = await Promise.all([readBundle(nameOrPath), resolveDevice(device)]);
   const plan = await planLoras(bundle, loras, { partial: loraPartial });
-  return new BundleModel(bundle, deviceFor(bundle.manifest, device, choice), threads, memory, plan);
+  return new BundleModel(bundle, reference, deviceFor(bundle.manifest, device, choice), threads, memory, plan);
 }
 
 /** A graph that reads prompts. */
@@ -70,6 +72,7 @@ type TextGraph = keyof typeof tokenizerFolders;
 
 class BundleModel implements Model {
   readonly name: string;
+  readonly reference: string;
   readonly path: string;
   readonly manifest: Manifest;
   readonly schedulerConfig: Readonly<Record<string, unknown>>;
@@ -82,8 +85,16 @@ class BundleModel implements Model {
   readonly #tokenizers: { [graph in TextGraph]?: Promise<PromptTokenizer> } = {};
   #isClosed = false;
 
-  constructor(bundle: Bundle, device: DeviceChoice, threads: number | undefined, memory: MemoryUse, plan: LoraPlan) {
+  constructor(
+    bundle: Bundle,
+    reference: string,
+    device: DeviceChoice,
+    threads: number | undefined,
+    memory: MemoryUse,
+    plan: LoraPlan,
+  ) {
     this.name = bundle.manifest.name;
+    this.reference = reference;
     this.path = bundle.path;
     this.manifest = bundle.manifest;
     this.schedulerConfig = bundle.schedulerConfig;

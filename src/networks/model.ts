@@ -129,6 +129,8 @@ export interface LoraOptions {
 /** A loaded bundle. */
 export interface Model {
   readonly name: string;
+  /** What settings of clips call it, and what loads it again: a bundled name, a folder, or org/name on a hub. */
+  readonly reference: string;
   /** Folder of the bundle. */
   readonly path: string;
   readonly manifest: Manifest;

@@ -14,7 +14,13 @@ interface PendingCall {
 
 /** A worker thread that holds all networks of a device. */
 export class WorkerHost {
-  readonly #worker = new Worker(new URL('./session-worker.js', import.meta.url), { name: 'networks', execArgv: [] });
+  readonly #worker = new Worker(new URL('./session-worker.js', import.meta.url), {
+    name: 'networks',
+    execArgv: [],
+    // onnxruntime goes over the command line of the process, in a recursion of a frame a letter: with Node's 4 MB a prompt of 15,000
+    // letters ended the process. Of these, 64 MB last for 120,000. They are taken when they are used.
+    resourceLimits: { stackSizeMb: 128 },
+  });
   readonly #pending = new Map<number, PendingCall>();
   #lastId = 0;
   #failure: NetworkError | undefined;

@@ -1,4 +1,5 @@
 // Reads safetensors files (weights, adapters, saved latents), which come from anywhere: nothing in them is believed unchecked.
+import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { expected, FormatError, InvalidOptionError } from '../errors.js';
 import {
@@ -63,7 +64,8 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
 
 async function openFile(path: string): Promise<FileHandle> {
   try {
-    return await open(path, 'r');
+    // A pipe that nobody writes to would hold up whoever opens it, for ever.
+    return await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
   } catch (cause) {
     throw new InvalidOptionError(expected('safetensors file', 'a file that can be read', path), { cause });
   }

@@ -38,6 +38,10 @@ test('what is mistyped is named, with the nearest that exists', async () => {
     'error: Unknown flag --fraems.',
     'hint: Did you mean --frames? See reelspace generate --help.',
   ]);
+  for (const flags of [['-o', 'y.mp4'], ['-q'], ['--seed', '3']]) {
+    assert.equal((await failure('generat', 'x', ...flags))[1], 'error: Unknown command "generat".', flags[0]);
+  }
+  assert.equal((await failure('models', '-q'))[1], 'error: Unknown flag -q.');
   assert.deepEqual(await failure('generate', 'x', '--zzz=1'), [2, 'error: Unknown flag --zzz.', seeHelp]);
   assert.deepEqual(await failure('generate', 'a', 'cat'), [
     2,
@@ -58,7 +62,10 @@ test('what is mistyped is named, with the nearest that exists', async () => {
 
 test('what is missing is named', async () => {
   assert.deepEqual(await failure('generate'), [2, 'error: Expected a prompt, got none: what the clip shows.']);
-  assert.match((await failure('restyle'))[1] ?? '', /^error: Not enough non-option arguments/);
+  assert.match(
+    (await failure('restyle'))[1] ?? '',
+    /^error: Expected reelspace restyle <input> \[prompt\], got too few arguments\.$/,
+  );
   assert.match((await failure('inpaint', 'a.mp4', 'x'))[1] ?? '', /^error: Expected --mask, got none: /);
   assert.match(
     (await failure('morph', 'one'))[1] ?? '',
@@ -156,6 +163,14 @@ test('an output that is an input, or no name for latents, is refused before anyt
   assert.match((await failure('generate', 'x', '--save-latents', 'a.bin'))[1] ?? '', /ends in \.safetensors/);
 });
 
+test('what a terminal would obey is written out', async () => {
+  const obeyed = '\x1b]52;c;AAAA\x07\x9b2J\u2028\u202e';
+  const { stderr } = await runCli(['reconstruct', `${obeyed}.mp4`, '--model', tinyBundle]);
+  assert.match(stderr, /\\x1b\]52;c;AAAA\\x07\\x9b2J\\u2028\\u202e\.mp4/);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it is about
+  assert.doesNotMatch(stderr, /[\0-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]/);
+});
+
 test('a place that latents can not have is told before the first step', async () => {
   for (const given of [
     ['--save-latents', join(folder, 'none/a.safetensors')],
@@ -169,7 +184,7 @@ test('a place that latents can not have is told before the first step', async ()
   }
 });
 
-test('a bad run as a process: exit code, one line on stderr, nothing on stdout, nothing left', async () => {
+test('a bad run as a process: exit code, one line on stderr, the same as JSON on stdout, nothing left', async () => {
   const output = join(folder, 'out.mp4');
   const common = ['--model', tinyBundle, '--json', '--quiet'];
   const broken = join(folder, 'broken.mp4');
@@ -206,8 +221,9 @@ test('a bad run as a process: exit code, one line on stderr, nothing on stdout, 
       .trim()
       .split('\n')
       .filter((line) => !/^(tiny-bundle on|warning:)/.test(line));
-    assert.deepEqual([ended.code, ended.stdout], [code, ''], ended.stderr);
+    assert.equal(ended.code, code, ended.stderr);
     assert.match(lines[0] ?? '', pattern);
+    assert.equal(`error: ${JSON.parse(ended.stdout).error.message}`, lines[0]);
     assert.ok(
       lines.slice(1).every((line) => line.startsWith('hint: ')),
       ended.stderr,

@@ -79,6 +79,46 @@ test('generate says what it made; --like makes the same bytes again, and flags g
   assert.deepEqual(changed.settings, { ...made.settings, prompt: 'a dog', seed: 5 });
 });
 
+test('--like knows where a model came from, reads latents too, and tells what it reads', async () => {
+  const [copy, latents, made, again] = ['copy', 'a.safetensors', 'made.mp4', 'again.mp4'].map((name) =>
+    join(folder, name),
+  ) as [string, string, string, string];
+  await cp(tinyBundle, copy, { recursive: true });
+  const first = 'test/goldens/first.png';
+  const lora = join(folder, 'lora.safetensors');
+  await writeTinyLora(lora);
+  const asked = [
+    'animate',
+    first,
+    'a cat',
+    '--lora',
+    lora,
+    ...small.slice(2),
+    '--frames',
+    '5',
+    '--model',
+    copy,
+    '--seed',
+    '2',
+  ];
+  const { settings } = await report(...asked, '--save-latents', latents, '-o', made);
+  assert.equal(settings.model, copy);
+  for (const source of [made, latents]) {
+    const { code, stdout, stderr } = await runCli(['animate', first, '--like', source, '-o', again, '--json']);
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(JSON.parse(stdout).settings, settings, source);
+    assert.ok(stderr.includes(`${lora} is read because ${source} says so.\n`), stderr);
+    assert.doesNotMatch(stderr, /first\.png is read/);
+    assert.deepEqual(await readFile(again), await readFile(made), source);
+  }
+});
+
+test('a prompt may be as long as a command line', async () => {
+  const output = join(folder, 'a.png');
+  const { settings } = await report('generate', 'x'.repeat(60_000), ...small, '--frames', '1', '-o', output);
+  assert.equal(String(settings.prompt).length, 60_000);
+});
+
 test('--cache leaves out calls, says how many, and is one of the settings', async () => {
   const output = join(folder, 'a.mp4');
   const options = [...atTinySize, '--steps', '8', '--seed', '4', '-o', output];

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { InvalidOptionError, JobError } from '../../src/errors.js';
 import type { JobRecord } from '../../src/jobs/job.js';
 import { type JobContext, JobQueue } from '../../src/jobs/job-queue.js';
@@ -194,6 +195,24 @@ test('a slow listener sees every state, and the newest progress', async () => {
   const seen = new Map<string, string[]>(ids.map((id) => [id, []]));
   for await (const { id, state, progress } of events) seen.get(id)?.push(`${state} ${progress?.done ?? 0}`);
   assert.deepEqual([...seen.values()], Array(2).fill(['queued 0', 'running 100', 'completed 100']));
+});
+
+test('progress of jobs that run at once does not pile up before a slow listener', async () => {
+  const queue = new JobQueue(
+    async (_, { onProgress }) => {
+      for (let done = 1; done <= 100; done++) {
+        onProgress({ stage: 'denoise', done, total: 100 });
+        await nextTurn();
+      }
+    },
+    { concurrency: 2 },
+  );
+  const events = queue.events();
+  await Promise.all(['a', 'b'].map((name) => queue.wait(queue.submit(request(name)).id)));
+  await queue.close();
+  let seen = 0;
+  for await (const _ of events) seen++;
+  assert.equal(seen, 6);
 });
 
 test('whoever asks for the next record before there is one gets it, in the order of asking', async () => {

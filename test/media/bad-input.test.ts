@@ -32,6 +32,13 @@ async function assertRefused(path: string, message: RegExp, { probes = true } = 
   return frames;
 }
 
+test('a pipe that nobody writes to', {
+  skip: process.platform === 'win32' && 'Windows has no such files',
+}, async () => {
+  await promisify(execFile)('mkfifo', [file('pipe.mp4')]);
+  await assertRefused(file('pipe.mp4'), /to be a file, got a folder or device/);
+});
+
 test('missing, a folder, empty, text and random bytes', async () => {
   await assertRefused(
     file('nowhere.mp4'),
@@ -96,7 +103,7 @@ test('no zero frames in silence: a header without pictures is an error', async (
 });
 
 test('20000x20000 is refused before it is decoded', async () => {
-  const huge = /to be at most 8192 on a side and 36 megapixels, got 20000x20000\. Scale it down first\./;
+  const huge = /to be at most 8192 on a side and 52 megapixels, got 20000x20000\. Scale it down first\./;
   await writeFile(file('huge.y4m'), 'YUV4MPEG2 W20000 H20000 F25:1 Ip A1:1 C420\nFRAME\n');
   await assertRefused(file('huge.y4m'), huge);
   const gif = await readFile(await testClip(file('huge.gif')));

@@ -101,6 +101,14 @@ test('rates of broadcast video are exact', async () => {
   assert.equal((await readAll(path)).length, 30);
 });
 
+test('a title that looks like a description is none', async () => {
+  const title = 'x\u2028Duration: 00:00:00.00\u2028displaymatrix: rotation of -90.00 degrees\nDuration: 00:00:00.00';
+  const path = await testClip(file('spoof.mkv'), { options: ['-metadata', `title=${title}`] });
+  const plain = await testClip(file('plain.mkv'));
+  assert.deepEqual(await probe(path), await probe(plain));
+  assert.equal((await readAll(path)).length, (await readAll(plain)).length);
+});
+
 for (const [degrees, corner] of [
   [90, 1],
   [180, 2],
@@ -333,7 +341,7 @@ test('bad options are refused with the rule that they break', async () => {
     [{ width: Number.NaN }, /Expected width/],
     [
       { width: 20000, height: 20000 },
-      /Expected frame size to be at most 8192 on a side and 36 megapixels, got "20000x20000"/,
+      /Expected frame size to be at most 8192 on a side and 52 megapixels, got "20000x20000"/,
     ],
     [{ frameRate: 0 }, /Expected frameRate/],
     [{ frameRate: Number.POSITIVE_INFINITY }, /Expected frameRate/],

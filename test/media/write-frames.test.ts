@@ -213,6 +213,23 @@ test('what was there is replaced only by a whole file, and nothing else is left'
   assert.equal((await readAll(path)).length, 3);
 });
 
+test('a picture has room for one frame, and a numbered name for none beside those that are there', async () => {
+  const room = file('numbered');
+  await mkdir(room);
+  const size = { width: 32, height: 16, frameRate: 10 };
+  await assert.rejects(
+    createVideoWriter(join(room, 'a.png'), { ...size, numFrames: 2 }),
+    /Expected number of frames to be 1 for a\.png, got 2\. Name a video/,
+  );
+  const path = join(room, 'a_%02d.png');
+  for (const name of ['b_1.png', 'a_x.png', 'a_1.jpg']) await writeFile(join(room, name), 'of another');
+  await writeAll(path, tenFrames.slice(0, 2));
+  const names = ['a_01.png', 'a_02.png', 'a_1.jpg', 'a_x.png', 'b_1.png'];
+  assert.deepEqual((await readdir(room)).sort(), names);
+  await assert.rejects(createVideoWriter(path, size), /to be a name that no file has, got 2 entries/);
+  assert.deepEqual((await readdir(room)).sort(), names);
+});
+
 test('a wrong frame, a wrong name or a wrong place is an error, and leaves nothing', async () => {
   const room = file('strict');
   await mkdir(room);

@@ -87,7 +87,7 @@ for (const pipeline of pipelines) {
       }
       assert.deepEqual([clip.width, clip.height], [24, 40]);
       if (clip.numFrames !== undefined) assert.equal(clip.numFrames, frames);
-      assert.equal(clip.settings.model, 'tiny-bundle');
+      assert.equal(clip.settings.model, 'test/fixtures/tiny-bundle');
       if (!plain.includes(pipeline.name)) assert.equal(clip.settings.seed, 3);
     });
 

@@ -1,0 +1,23 @@
+// What the program says, made safe to show: names and texts in it may come from anywhere.
+
+/**
+ * Returns the text with all characters that a terminal obeys instead of showing (ECMA-48 controls, Unicode's line separators and
+ * directions) written out, but for line feeds.
+ */
+export function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it is about
+  return text.replace(/[\0-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (character) => {
+    const code = character.charCodeAt(0);
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16)}`;
+  });
+}
+
+/** Prints the answer of a command: lines for people, or a value as one line of JSON. */
+export function print(answer: string | object): void {
+  process.stdout.write(`${typeof answer === 'string' ? printable(answer) : JSON.stringify(answer)}\n`);
+}
+
+/** Prints lines about what happens. */
+export function note(text: string, stream: NodeJS.WritableStream = process.stderr): void {
+  stream.write(`${printable(text)}\n`);
+}
