@@ -54,6 +54,19 @@ test('a failed call leaves the states as they were', async () => {
   await stream.close();
 });
 
+test('states that there is no memory for fail alone', async () => {
+  const stream = await causal.openStream(states);
+  const [first = [], ...others] = states;
+  const huge = [[...first.slice(0, -2), 2 ** 22, 2 ** 22], ...others];
+  await assert.rejects(causal.openStream(huge), (error: Error) => {
+    assert.ok(error instanceof NetworkError);
+    assert.match(error.message, /causal\.onnx ran out of memory: .* Make the frames or the tiles smaller\.$/);
+    return true;
+  });
+  assert.deepEqual(await stream.run({ x: piece(0, 3) }), causalAnswer(0, 3));
+  await stream.close();
+});
+
 test('a call cancelled while it waits leaves the stream whole, one cancelled while it runs ends it', async () => {
   const slow = await openSession(fixture('slow.onnx'), { device: 'cpu' });
   const stream = await causal.openStream(states);
