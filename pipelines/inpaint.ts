@@ -18,7 +18,7 @@ import { prepareSampling } from '../src/diffusion/prepare.js';
 import { sampleFromSource, sampleLatents } from '../src/diffusion/sample.js';
 import { planSource, Source } from '../src/diffusion/source.js';
 import type { SourcePiece } from '../src/diffusion/source-windows.js';
-import { tellSource } from '../src/diffusion/told-source.js';
+import { type MaskedFrame, tellSource } from '../src/diffusion/told-source.js';
 import { expected, InvalidOptionError } from '../src/errors.js';
 import type { Frame } from '../src/media/frame.js';
 import type { Posterior } from '../src/networks/model.js';
@@ -58,34 +58,35 @@ export const inpaint = definePipeline({
     const prepared = await prepareSampling(model, { ...options, frameRate }, [{ text: options.prompt }], context);
     const sampling = { ...prepared.sampling, controls };
 
-    // Frames and masks that were read but not yet written: bounded by a window and the VAE's look-ahead.
+    // Frames and masks that were read but not yet written: bounded by a window and the VAE's look-ahead. Latents need none.
     const readAhead: Frame[] = [];
     const masksAhead: Mask[] = [];
+    let isPasted = false;
     const sourceOptions = { ...options, ...size, frameRate };
     const source = new Source(options.input, sourceOptions, {
       onFrame: (frame) => {
-        if (!isTold) readAhead.push(frame);
+        if (isPasted) readAhead.push(frame);
       },
     });
     const openMasks = () => readMasks(options.mask, displayed, size, frameRate, context.signal);
-    const masks = openMasks();
 
     /** The clip once more, as denoisers are shown it that take it with grey in place of what is made anew. */
     async function* greyedPieces(): AsyncGenerator<Posterior> {
       if (manifest.graphs.denoiser.conditionFrom !== 'pixels') return;
-      const greyMasks = openMasks();
+      const masks = openMasks();
       const greyed = new Source(options.input, sourceOptions, {
-        onPixels: async (pixels) => greyOut(pixels, await takeMasks(greyMasks, lengthOf(pixels, axis.time))),
+        onPixels: async (pixels) => greyOut(pixels, await takeMasks(masks, lengthOf(pixels, axis.time))),
       });
       try {
         yield* greyed.pieces(model, context);
       } finally {
-        await greyMasks.return(undefined as never);
+        await masks.return(undefined as never);
       }
     }
 
     async function* pieces(): AsyncGenerator<SourcePiece> {
       let isFirst = true;
+      const masks = openMasks();
       const allGreyed = greyedPieces();
       try {
         for await (const piece of source.pieces(model, context)) {
@@ -93,23 +94,35 @@ export const inpaint = definePipeline({
           for (let frame = 0; frame < lengthOf(piece.latents, axis.time); frame++) {
             const group = await takeMasks(masks, isFirst ? 1 : manifest.latent.temporalCompression);
             isFirst = false;
-            masksAhead.push(...group);
+            if (isPasted) masksAhead.push(...group);
             groups.push(group);
           }
           const { value: greyed } = await allGreyed.next();
           yield { ...piece, keep: keepMask(manifest, groups, size), greyed };
         }
       } finally {
+        await masks.return(undefined as never);
         await allGreyed.return(undefined);
       }
     }
 
-    async function* toldLatents(): AsyncGenerator<Tensor> {
-      for await (const frame of source.frames(context)) {
-        readAhead.push(frame);
-        masksAhead.push((await masks.next()).value);
+    async function readMasked(): Promise<MaskedFrame[]> {
+      const all: MaskedFrame[] = [];
+      const masks = openMasks();
+      try {
+        for await (const frame of source.frames(context)) {
+          const { value: mask } = await masks.next();
+          if (isPasted) masksAhead.push(mask);
+          all.push({ frame, mask });
+        }
+      } finally {
+        await masks.return(undefined as never);
       }
-      const told = await tellSource(model, [...readAhead], [...masksAhead], size, context);
+      return all;
+    }
+
+    async function* toldLatents(): AsyncGenerator<Tensor> {
+      const told = await tellSource(model, await readMasked(), size, context);
       const start = await withReferences(model, told.start, options.reference, size, context);
       yield* sampleLatents(sampling, told.shape, start, context);
     }
@@ -118,17 +131,13 @@ export const inpaint = definePipeline({
     const latents = closing(controls, made);
 
     async function* frames(): AsyncGenerator<Frame> {
-      const limit = () => source.numFrames;
-      try {
-        for await (const made of decodeFrames(model, latents, context, {
-          tileSize: options.tileSize,
-          noise: prepared.sampling.noise,
-          limit,
-        })) {
-          yield composite(readAhead.shift() as Frame, made, masksAhead.shift() as Mask);
-        }
-      } finally {
-        await masks.return(undefined as never);
+      isPasted = true;
+      for await (const made of decodeFrames(model, latents, context, {
+        tileSize: options.tileSize,
+        noise: prepared.sampling.noise,
+        limit: () => source.numFrames,
+      })) {
+        yield composite(readAhead.shift() as Frame, made, masksAhead.shift() as Mask);
       }
     }
 

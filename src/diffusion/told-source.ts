@@ -16,12 +16,17 @@ export interface ToldSource {
   readonly shape: readonly number[];
 }
 
+/** A frame of a source, and what is made over of it. */
+export interface MaskedFrame {
+  readonly frame: Frame;
+  readonly mask: Mask;
+}
+
 /** Returns what a source of at least one frame starts from. Its last frame and mask are repeated up to the next length that
  * the model takes. */
 export async function tellSource(
   model: Model,
-  frames: readonly Frame[],
-  masks: readonly Mask[],
+  frames: readonly MaskedFrame[],
   size: Size,
   context: RunContext,
 ): Promise<ToldSource> {
@@ -32,8 +37,8 @@ export async function tellSource(
     model,
     shape,
     (at) => {
-      const mask = masks[Math.min(at, frames.length - 1)] as Mask;
-      const pixels = framesToPixels([frames[Math.min(at, frames.length - 1)] as Frame]);
+      const { frame, mask } = frames[Math.min(at, frames.length - 1)] as MaskedFrame;
+      const pixels = framesToPixels([frame]);
       return { kept: greyWhere(pixels, mask, 1), remade: greyWhere(pixels, mask, 0), mask };
     },
     context,

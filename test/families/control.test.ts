@@ -1,5 +1,6 @@
-// Models that go by a clip and by pictures: what they refuse.
+// Models that go by a clip and by pictures: what they refuse, and what they leave behind.
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { inpaint } from '../../pipelines/inpaint.js';
 import { textToVideo } from '../../pipelines/text-to-video.js';
@@ -7,6 +8,8 @@ import { InvalidOptionError, MediaError } from '../../src/errors.js';
 import type { Clip } from '../../src/media/clip.js';
 import { loadModel } from '../../src/networks/load-model.js';
 import type { Model } from '../../src/networks/model.js';
+import { childProcesses, temporaryFolder, testClip } from '../media/make-media.js';
+import { collect } from '../networks/tiny-model.js';
 import { familyFixtures } from './fixtures.js';
 
 const clip = `${familyFixtures}tiny-wan-vace.mkv`;
@@ -72,4 +75,13 @@ test('controls and references that do not fit are refused', async () => {
     /able to do "reference"/,
     textToVideo.run(plain, { ...small, prompt, numFrames: 5, reference: picture }),
   );
+});
+
+test('a mask clip that goes on behind the source is left, for frames and for latents', async () => {
+  const mask = await testClip(join(await temporaryFolder(), 'mask.mkv'), { size: '32x48', seconds: 60 });
+  const run = () => inpaint.run(model, { ...small, input: clip, prompt, mask, maxFrames: 5 });
+  assert.equal((await collect((await run()).frames)).length, 5);
+  assert.deepEqual(await childProcesses(), []);
+  assert.deepEqual((await collect((await run()).latents))[0]?.shape, [1, 4, 2, 6, 4]);
+  assert.deepEqual(await childProcesses(), []);
 });

@@ -12,6 +12,7 @@ import { CancelledError, InvalidOptionError } from '../../src/errors.js';
 import type { Clip } from '../../src/media/clip.js';
 import { loadModel } from '../../src/networks/load-model.js';
 import type { Model } from '../../src/networks/model.js';
+import { childProcesses, testClip } from '../media/make-media.js';
 
 const goldens = 'test/goldens';
 let model: Model;
@@ -25,7 +26,7 @@ const small: Record<string, Record<string, unknown>> = {
   inpaint: {
     input: `${goldens}/short.mkv`,
     prompt: 'a cake',
-    mask: '8,8,8,8',
+    mask: '',
     steps: 2,
     seed: 3,
     width: 24,
@@ -45,6 +46,10 @@ before(async () => {
   const generate = pipelines.find(({ name }) => name === 'generate') as Pipeline;
   await saveClip(await generate.run(model, small.generate as Record<string, unknown>), path);
   small.decode = { input: path };
+  // Longer than the source: ffmpeg waits for a reader that has had enough.
+  const mask = join(folder, 'mask.mkv');
+  await testClip(mask, { size: '24x40', seconds: 60 });
+  small.inpaint = { ...small.inpaint, mask };
 });
 after(async () => {
   await model.close();
@@ -119,6 +124,7 @@ for (const pipeline of pipelines) {
         assert.equal(frame.width, 24);
         break;
       }
+      assert.deepEqual(await childProcesses(), []);
     });
 
     it('hands over its latents instead of frames', async () => {
@@ -129,6 +135,7 @@ for (const pipeline of pipelines) {
         frames += latents.shape[2] as number;
       }
       assert.ok(frames > 0);
+      assert.deepEqual(await childProcesses(), []);
     });
 
     it('refuses unknown options', async () => {
