@@ -30,7 +30,12 @@ export const inpaint = definePipeline({
   options: z.object({
     input: z.string().min(1).meta({ positional: 0, inputFile: true }).describe('the clip or image'),
     prompt: prompt.meta({ positional: 1 }),
-    mask: z.string().min(1).describe('what is made anew: a picture or clip (white), or x,y,w,h in source pixels'),
+    mask: z
+      .string()
+      .min(1)
+      .describe(
+        'what is made anew: a picture or clip (white; a clip is read from --start on), or x,y,w,h in source pixels',
+      ),
     strength: z.number().gt(0).max(1).default(1).describe('how much the masked part forgets what was there'),
     ...sourceOptions,
     ...controlOptions,
@@ -54,7 +59,8 @@ export const inpaint = definePipeline({
         `Expected no control, as model "${model.name}" is told of the source in its place, got one. Leave it out.`,
       );
     }
-    const controls = await openControls(asked, { ...size, frameRate, startSeconds: options.startSeconds }, context);
+    const reading = { ...size, frameRate, startSeconds: options.startSeconds };
+    const controls = await openControls(asked, reading, context);
     const prepared = await prepareSampling(model, { ...options, frameRate }, [{ text: options.prompt }], context);
     const sampling = { ...prepared.sampling, controls };
 
@@ -68,7 +74,7 @@ export const inpaint = definePipeline({
         if (isPasted) readAhead.push(frame);
       },
     });
-    const openMasks = () => readMasks(options.mask, displayed, size, frameRate, context.signal);
+    const openMasks = () => readMasks(options.mask, displayed, reading, context.signal);
 
     /** The clip once more, as denoisers are shown it that take it with grey in place of what is made anew. */
     async function* greyedPieces(): AsyncGenerator<Posterior> {

@@ -17,26 +17,28 @@ const whiteFrom = 128;
 /** Feathering of the mask's edge, in pixels, towards its inside. */
 const featherRadius = 3;
 
-/** Yields one mask a frame without end: a box, a picture, or a clip whose last frame is held.
- * `spec` is `x,y,w,h` in pixels of the source as displayed, or a file; white is made anew. */
+/** How the source's frames are read, which masks go with. */
+export interface MaskReading extends Size {
+  readonly frameRate: number;
+  /** Where a mask clip starts, too. */
+  readonly startSeconds: number;
+}
+
+/** Yields one mask a frame without end: a box, a picture, or a clip whose last frame is held. `spec` is `x,y,w,h` in pixels
+ * of the source as displayed, or a file; white is made anew. Throws InvalidOptionError for a box outside the source and for a
+ * clip that ends before the start, MediaError for a file that is neither clip nor picture. */
 export async function* readMasks(
   spec: string,
   source: Size,
-  size: Size,
-  frameRate: number,
+  { frameRate, startSeconds, ...size }: MaskReading,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Mask, never> {
   const box = parseBox(spec, source);
   let last = box === undefined ? undefined : boxMask(box, source, size);
   if (box === undefined) {
     const { isStill } = await probe(spec, { signal });
-    const frames = readFrames(spec, {
-      ...size,
-      fit: 'cover',
-      frameRate: isStill ? undefined : frameRate,
-      maxFrames: isStill ? 1 : undefined,
-      signal,
-    });
+    const part = isStill ? { maxFrames: 1 } : { frameRate, startSeconds };
+    const frames = readFrames(spec, { width: size.width, height: size.height, fit: 'cover', ...part, signal });
     for await (const frame of frames) {
       last = threshold(frame);
       if (!isStill) yield last;

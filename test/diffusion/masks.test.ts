@@ -1,13 +1,22 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { composite, keepMask, type Mask, readMasks } from '../../src/diffusion/masks.js';
 import type { Frame } from '../../src/media/frame.js';
 import type { Manifest } from '../../src/networks/manifest.js';
+import { encode, temporaryFolder } from '../media/make-media.js';
 
 const manifest = { latent: { spatialCompression: 8 } } as Manifest;
 
-async function firstMask(spec: string, source = { width: 48, height: 32 }, size = source): Promise<Mask> {
-  const masks = readMasks(spec, source, size, 8, undefined);
+const reading = { frameRate: 8, startSeconds: 0 };
+
+async function firstMask(
+  spec: string,
+  source = { width: 48, height: 32 },
+  size = source,
+  startSeconds = 0,
+): Promise<Mask> {
+  const masks = readMasks(spec, source, { ...reading, ...size, startSeconds }, undefined);
   const first = await masks.next();
   await masks.return(undefined as never);
   return first.value;
@@ -41,9 +50,25 @@ describe('a box mask', () => {
   });
 
   it('goes on without end', async () => {
-    const masks = readMasks('0,0,1,1', { width: 8, height: 8 }, { width: 8, height: 8 }, 8, undefined);
+    const masks = readMasks('0,0,1,1', { width: 8, height: 8 }, { ...reading, width: 8, height: 8 }, undefined);
     const first = (await masks.next()).value;
     for (let frame = 0; frame < 10; frame++) assert.equal((await masks.next()).value, first);
+  });
+});
+
+describe('a mask file', () => {
+  const [black, white] = [solid(48, 32, 0), solid(48, 32, 255)];
+  const lossless = ['-c:v', 'ffv1', '-pix_fmt', 'bgr0'];
+
+  it('is read from where the source is when it is a clip, and as it is when it is a picture', async () => {
+    const folder = await temporaryFolder();
+    const clip = await encode([black, black, black, white, black], 8, join(folder, 'mask.mkv'), ...lossless);
+    const picture = await encode([white], 8, join(folder, 'mask.png'), '-frames:v', '1');
+    const isWhite = async (path: string, frame: number) =>
+      (await firstMask(path, undefined, undefined, frame / reading.frameRate)).every((made) => made === 1);
+    assert.deepEqual(await Promise.all([0, 2, 3, 4].map((frame) => isWhite(clip, frame))), [false, false, true, false]);
+    assert.deepEqual(await Promise.all([0, 1000].map((frame) => isWhite(picture, frame))), [true, true]);
+    await assert.rejects(isWhite(clip, 80), /startSeconds to be before the end of .*mask\.mkv, got 10/);
   });
 });
 

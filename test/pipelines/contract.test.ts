@@ -12,7 +12,7 @@ import { CancelledError, InvalidOptionError } from '../../src/errors.js';
 import type { Clip } from '../../src/media/clip.js';
 import { loadModel } from '../../src/networks/load-model.js';
 import type { Model } from '../../src/networks/model.js';
-import { childProcesses, testClip } from '../media/make-media.js';
+import { childProcesses, encode, solidFrame, testClip } from '../media/make-media.js';
 
 const goldens = 'test/goldens';
 let model: Model;
@@ -178,4 +178,20 @@ describe('sources that can not be used', () => {
       await assert.rejects(runSmall(pipeline, { input: join(folder, 'nothing.mp4') }), /nothing\.mp4/);
     });
   }
+});
+
+describe('mask clips', () => {
+  it('are read from where the source is', async () => {
+    const input = await testClip(join(folder, 'source.mkv'), { size: '24x40', rate: 8 });
+    const shades = Array.from({ length: 16 }, (_, frame) =>
+      solidFrame(24, 40, frame < 8 ? [0, 0, 0] : [255, 255, 255]),
+    );
+    const mask = await encode(shades, 8, join(folder, 'shades.mkv'), '-c:v', 'ffv1', '-pix_fmt', 'bgr0');
+    const inpaint = pipelines.find(({ name }) => name === 'inpaint') as Pipeline;
+    const made = async (more: Record<string, unknown>) =>
+      bytesOf(await runSmall(inpaint, { input, maxFrames: 5, ...more }));
+    const anew = await made({ startSeconds: 1, mask: '0,0,24,40' });
+    assert.ok((await made({ startSeconds: 1, mask })).equals(anew));
+    assert.ok(!(await made({ startSeconds: 0, mask })).equals(anew));
+  });
 });
