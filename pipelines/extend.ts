@@ -42,6 +42,8 @@ export const extend = definePipeline({
     const lead = leadFrames(manifest);
     const wantedTail = lead > 0 ? 1 : pixelFrames(manifest, Math.max(1, manifest.window.overlap));
     const readSource = () => readFrames(options.input, { ...size, fit: 'cover', frameRate, signal: context.signal });
+    /** What is known of the clip once it has been read. */
+    let source: { readonly numFrames: number; readonly tailFrames: number } | undefined;
     // Where the prompt is read with a picture, the clip is read once more.
     const [shown] = readsPictures(manifest) ? await readTail() : [];
     const imageEmbeds = shown === undefined ? undefined : await embedForPrompts(model, shown, context);
@@ -52,11 +54,27 @@ export const extend = definePipeline({
       context,
     );
 
-    /** Returns the last frames of the clip, as many as the model goes on from. */
-    async function readTail(): Promise<Frame[]> {
+    /** Yields the clip's frames and returns the last of them, as many as the model goes on from. */
+    async function* readToTail(): AsyncGenerator<Frame, Frame[]> {
       const tail: Frame[] = [];
-      for await (const frame of readSource()) pushBounded(tail, frame, wantedTail);
-      return usableTail(tail, manifest, options.input);
+      let count = 0;
+      for await (const frame of readSource()) {
+        // The receiver of a frame may change it, and the tail is needed as it was.
+        pushBounded(tail, { ...frame, data: frame.data.slice() }, wantedTail);
+        count++;
+        yield frame;
+      }
+      const usable = usableTail(tail, manifest, options.input);
+      source = { numFrames: count, tailFrames: usable.length };
+      return usable;
+    }
+
+    async function readTail(): Promise<Frame[]> {
+      const frames = readToTail();
+      for (;;) {
+        const next = await frames.next();
+        if (next.done === true) return next.value;
+      }
     }
 
     async function* continueFrom(tail: readonly Frame[]): AsyncGenerator<Tensor> {
@@ -71,18 +89,15 @@ export const extend = definePipeline({
       yield* continueFrom(await readTail());
     }
 
+    /** Returns how many frames are decoded in front of the new ones, once the source has been read. */
+    const decodedLead = () => (lead > 0 ? lead : source?.tailFrames);
+
     async function* frames(): AsyncGenerator<Frame> {
-      const tail: Frame[] = [];
-      for await (const frame of readSource()) {
-        // The receiver of a frame may change it, and the tail is needed as it was.
-        pushBounded(tail, { ...frame, data: frame.data.slice() }, wantedTail);
-        yield frame;
-      }
-      const usable = usableTail(tail, manifest, options.input);
-      yield* decodeFrames(model, continueFrom(usable), context, {
+      const tail = yield* readToTail();
+      yield* decodeFrames(model, continueFrom(tail), context, {
         tileSize: options.tileSize,
         noise: sampling.noise,
-        skip: lead > 0 ? lead : usable.length,
+        skip: decodedLead(),
         limit: () => numFrames,
         total: numFrames,
       });
@@ -91,11 +106,16 @@ export const extend = definePipeline({
     return {
       ...size,
       frameRate,
-      numFrames: undefined,
+      get numFrames() {
+        return source === undefined ? undefined : source.numFrames + numFrames;
+      },
+      decodedFrames: numFrames,
       latents: latents(),
       frames: frames(),
       settings: { pipeline: 'extend', prompt: options.prompt, ...size, numFrames, frameRate, ...settings },
-      leadFrames: lead,
+      get leadFrames() {
+        return decodedLead();
+      },
       audio,
       warnings,
     };

@@ -2,7 +2,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { z } from 'zod';
 import { BundleError, expected, FormatError, OutputError } from '../errors.js';
-import type { Glide } from '../media/clip.js';
+import type { Clip, Glide } from '../media/clip.js';
 import { assertPlace } from '../media/output-place.js';
 import { dropTemporary, reserveTemporary } from '../media/temporary-file.js';
 import type { Model } from '../networks/model.js';
@@ -64,13 +64,14 @@ export class LatentsWriter {
   }
 
   /** Writes the file, unless no latents came; returns whether it did. */
-  async finish({ frameRate, numFrames, leadFrames, glides, settings }: LatentsInfo): Promise<boolean> {
+  async finish(clip: LatentsInfo & Pick<Clip, 'decodedFrames'>): Promise<boolean> {
+    const { frameRate, numFrames, decodedFrames = numFrames, leadFrames, glides, settings } = clip;
     const { spool, shape } = this;
     if (shape === undefined) return false;
     const writer = await SafetensorsWriter.create(
       this.path,
       { [tensorName]: shape.with(axis.time, this.frames) },
-      { reelspace: JSON.stringify({ frameRate, numFrames, leadFrames, glides, settings }) },
+      { reelspace: JSON.stringify({ frameRate, numFrames: decodedFrames, leadFrames, glides, settings }) },
     );
     try {
       const frameShape = shape.with(axis.time, 1);

@@ -20,7 +20,7 @@ async function saveLatents(clip: Clip, path: string): Promise<WrittenVideo> {
   try {
     for await (const latents of clip.latents) await writer.write(latents);
     await writer.finish(clip);
-    return { path, sizeBytes: (await stat(path)).size, numFrames: clip.numFrames ?? 0 };
+    return { path, sizeBytes: (await stat(path)).size, numFrames: clip.decodedFrames ?? clip.numFrames ?? 0 };
   } finally {
     await writer.close();
   }

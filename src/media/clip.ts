@@ -20,7 +20,10 @@ export interface Clip {
   readonly frames: AsyncIterable<Frame>;
   /** The latents [1, C, n, h, w] behind the frames, in pieces, for who wants them alone: a clip is read as frames or as latents. */
   readonly latents: AsyncIterable<Tensor>;
-  /** Frames decoded from the latents in front of the clip, which are no part of it. Default 0. */
+  /** How many of the frames, the last ones, are decoded from the latents. Default: all. */
+  readonly decodedFrames?: number | undefined;
+  /** Frames decoded from the latents in front of those, which are left out. Like `numFrames`, it may become known while the clip is
+   * read. Default 0. */
   readonly leadFrames?: number | undefined;
   /** Where latent frames are stills, whose frames are faded into each other when they are decoded. Default nowhere. */
   readonly glides?: readonly Glide[] | undefined;

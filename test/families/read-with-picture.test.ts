@@ -105,6 +105,9 @@ for (const name of names) {
     // The picture itself, and then what follows it.
     assert.equal(made.length, 9);
     assert.deepEqual(made.slice(1), lead > 0 ? [first, ...others].slice(0, 8) : others);
+    const path = join(scratch, `${name}.safetensors`);
+    await saveClip(await extend.run(model, { ...asked, frameRate: 8, numFrames: 8 }), path);
+    assert.deepEqual(await bytesOf(await decode.run(model, { input: path })), made.slice(1));
   });
 
   test(`${name} makes clips of several windows, alike each time`, async () => {
