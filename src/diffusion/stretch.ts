@@ -12,7 +12,7 @@ import { buildCondition, constrainTo } from './conditions.js';
 import { type Control, type ControlClip, isControlled } from './control-clip.js';
 import { denoise, type Predict } from './denoise.js';
 import { frameStarts } from './geometry.js';
-import { guide, isGuided } from './guidance.js';
+import { type Guidance, guide, isGuided } from './guidance.js';
 import { holdNear } from './held.js';
 import type { RunContext } from './progress.js';
 import type { Sampling, TimedPrompt } from './sampling.js';
@@ -56,9 +56,10 @@ export async function sampleStretch(
     sampling.cache ?? 'off',
     calls,
     (call) => {
-      const isSecond = isSecondDenoisers(model.manifest, schedule.timesteps[call] as number);
+      const timestep = schedule.timesteps[call] as number;
+      const hasGuidance = guidanceAt(sampling, timestep, call, calls) !== undefined;
       const counting = controls.map(({ control }) => isControlled(control, call, calls));
-      return `${isGuided(sampling.guidance, call, calls)} ${isSecond} ${counting}`;
+      return `${hasGuidance} ${isSecondDenoisers(model.manifest, timestep)} ${counting}`;
     },
     context.calls ?? new CallCount(),
   );
@@ -127,7 +128,7 @@ function createPredict(
   calls: number,
   context: RunContext,
 ): Predict {
-  const { model, guidance: asked, negative, frameRate } = sampling;
+  const { model, negative, frameRate } = sampling;
   const inWindow = async (window: Window, latents: Tensor, timestep: number, call: number): Promise<Tensor> => {
     const { known, told, follow, controlLatents, imageEmbeds } = stretch;
     const given = sliceStart({ known, told, follow, controlLatents }, window);
@@ -148,14 +149,24 @@ function createPredict(
     };
     const predict = (prompt: PromptEmbeds) => run(model, { latents, timestep, prompt, ...condition }, context);
     const conditional = await blendPrompts(sampling.prompts, stretch.start + window.start, latents, predict);
-    const isSecond = isSecondDenoisers(model.manifest, timestep);
-    const guidance = isSecond ? { ...asked, scale: asked.scale2 ?? asked.scale } : asked;
-    if (!isGuided(guidance, call, calls)) return conditional;
-    return guide(conditional, await predict(negative), guidance);
+    const guidance = guidanceAt(sampling, timestep, call, calls);
+    return guidance === undefined ? conditional : guide(conditional, await predict(negative), guidance);
   };
   if (windows.length > 1) return jointPredict(windows, inWindow);
   return (latents, timestep, call) =>
     inWindow({ start: 0, end: lengthOf(latents, axis.time) }, latents, timestep, call);
+}
+
+/** Returns the guidance of the denoiser that makes a call, or undefined where it is off. */
+function guidanceAt(
+  { model, guidance }: Sampling,
+  timestep: number,
+  call: number,
+  calls: number,
+): Guidance | undefined {
+  const isSecond = isSecondDenoisers(model.manifest, timestep);
+  const own = isSecond ? { ...guidance, scale: guidance.scale2 ?? guidance.scale } : guidance;
+  return isGuided(own, call, calls) ? own : undefined;
 }
 
 function run(model: Model, call: DenoiserCall, context: RunContext): Promise<Tensor> {

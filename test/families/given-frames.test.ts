@@ -8,6 +8,8 @@ import { extend } from '../../pipelines/extend.js';
 import { imageToVideo } from '../../pipelines/image-to-video.js';
 import { textToVideo } from '../../pipelines/text-to-video.js';
 import { videoToVideo } from '../../pipelines/video-to-video.js';
+import type { Progress } from '../../src/diffusion/progress.js';
+import { CallCount } from '../../src/diffusion/step-cache.js';
 import { InvalidOptionError } from '../../src/errors.js';
 import type { Clip } from '../../src/media/clip.js';
 import { loadModel } from '../../src/networks/load-model.js';
@@ -85,6 +87,36 @@ test('a model of one denoiser takes no guidance for a second', async () => {
     /has one denoiser, got 3\. Leave it out/,
     imageToVideo.run(model, { ...small, input: picture, guidanceScale2: 3 }),
   );
+});
+
+test('the step cache forgets what it knows where the guidance of the second denoiser ends', async () => {
+  const model = await open(`${familyFixtures}tiny-wan-two-i2v`);
+  const madeBy = async (scales: { guidanceScale: number; guidanceScale2: number }) => {
+    const calls = new CallCount();
+    const made: number[] = [];
+    const onProgress = ({ stage, done }: Progress) => {
+      if (stage === 'denoise' && calls.made > made.length) made.push(done - 1);
+    };
+    const options = {
+      ...small,
+      input: picture,
+      prompt,
+      steps: 20,
+      guidanceEnd: 0.8,
+      cache: 1,
+      numFrames: 1,
+      ...scales,
+    };
+    for await (const _ of (await imageToVideo.run(model, options, { calls, onProgress })).latents);
+    return made;
+  };
+  // Of 20 calls, 7 is the first of the second denoiser's, and 16 the first behind the end of guidance.
+  const unguided = await madeBy({ guidanceScale: 1, guidanceScale2: 1 });
+  assert.ok(!unguided.includes(16));
+  // The first denoiser has made its last call by then.
+  assert.deepEqual(await madeBy({ guidanceScale: 3, guidanceScale2: 1 }), unguided);
+  const guided = await madeBy({ guidanceScale: 1, guidanceScale2: 3 });
+  assert.ok(guided.includes(16) && guided.includes(17), String(guided));
 });
 
 test('pictures for frames that a clip lacks, and clips that are too long for pictures beside them, are refused', async () => {
