@@ -48,7 +48,7 @@ export async function prepareSampling(
   const scheduler =
     options.scheduler === undefined
       ? createScheduler(model.schedulerConfig)
-      : withScheduler(model.schedulerConfig, options.scheduler);
+      : withScheduler(model.schedulerConfig, options.scheduler, { givesSigmas: defaults.sigmas !== undefined });
   const texts = [...prompts.map((prompt) => prompt.text), negativePrompt];
   const { imageEmbeds: picture } = options;
   const imageEmbeds =

@@ -96,15 +96,18 @@ const flowSettings: Readonly<Record<string, readonly string[]>> = {
   use_beta_sigmas: [],
 };
 
+/** Classes whose runs may be given σ, as a model's manifest may ask for. diffusers' DPM-Solver++ takes none either. */
+const sigmaTakers = ['FlowMatchEulerDiscreteScheduler', 'FlowMatchHeunDiscreteScheduler', 'UniPCMultistepScheduler'];
+
 /**
  * Returns the named scheduler for the model that `config` is for, with its betas, prediction type and shift: what diffusers'
- * `from_config` keeps. For a flow model `shift` and `flow_shift` stand for each other. Throws InvalidOptionError for a name
- * that makes no sense for the model, naming those that do.
+ * `from_config` keeps. For a flow model `shift` and `flow_shift` stand for each other. With `givesSigmas` its runs are given
+ * σ. Throws InvalidOptionError for a name that makes no sense for the model, naming those that do.
  */
-export function withScheduler(config: unknown, name: string): Scheduler {
+export function withScheduler(config: unknown, name: string, { givesSigmas = false } = {}): Scheduler {
   const { className, create, settings } = readClass(config);
   if (create === undefined) return createScheduler(config);
-  const fitting = fittingNames(className, settings);
+  const fitting = fittingNames(className, settings, givesSigmas);
   const kind = kindOf(className, settings);
   const replacement = fitting.includes(name as SchedulerName) ? replacements[kind][name as SchedulerName] : undefined;
   if (replacement === undefined) {
@@ -117,12 +120,12 @@ export function withScheduler(config: unknown, name: string): Scheduler {
 }
 
 /** Returns the names that make sense for a model. */
-function fittingNames(className: string, settings: Config): SchedulerName[] {
+function fittingNames(className: string, settings: Config, givesSigmas: boolean): SchedulerName[] {
   const kind = kindOf(className, settings);
   const candidates = replacements[kind];
   return schedulerNames.filter((name) => {
     const target = candidates[name]?._class_name;
-    if (target === undefined) return false;
+    if (target === undefined || (givesSigmas && !sigmaTakers.includes(String(target)))) return false;
     if (target === className || kind === 'shifted') return true;
     if (kind === 'flow') {
       return Object.entries(flowSettings).every(([key, classes]) => !settings[key] || classes.includes(String(target)));

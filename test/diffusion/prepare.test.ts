@@ -1,4 +1,4 @@
-// Guidance of models that are told it as a number, and of those that are not; prompts that are too long.
+// Guidance of models that are told it as a number, and of those that are not; samplers; prompts that are too long.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { prepareSampling } from '../../src/diffusion/prepare.js';
@@ -51,6 +51,22 @@ test('a model that is not told its guidance has no other one', () =>
       return true;
     });
   }));
+
+test('a sampler that takes no levels is refused by a model that gives some', async () => {
+  const model = await loadModel(`${familyFixtures}tiny-hunyuan-video`, { device: 'cpu', threads: 1 });
+  try {
+    await assert.rejects(prepareSampling(model, { ...options, scheduler: 'dpm++' }, prompts, {}), (error) => {
+      assert.ok(error instanceof InvalidOptionError);
+      assert.match(
+        error.message,
+        /scheduler to be one that suits .*: euler, heun, unipc, flow-euler, flow-heun, got "dpm/,
+      );
+      return true;
+    });
+  } finally {
+    await model.close();
+  }
+});
 
 test('a negative prompt that guidance leaves out is told of', () =>
   withTinyModel(async (model) => {

@@ -223,6 +223,15 @@ test('names that make no sense for a model are refused, naming those that do', (
   assert.throws(() => withScheduler({ ...everyScheduler.DDIM, prediction_type: 'sample' }, 'pndm'), InvalidOptionError);
 });
 
+test('where a run is given its levels, those names are left that take them', () => {
+  const names = ['euler', 'heun', 'unipc', 'flow-euler', 'flow-heun'];
+  for (const name of schedulerNames) {
+    const make = () => withScheduler(everyScheduler['flow euler'], name, { givesSigmas: true });
+    if (names.includes(name)) assert.ok(make().schedule({ steps: 2, sigmas: [1, 0.5] }).timesteps.length >= 2, name);
+    else assert.throws(make, { name: 'InvalidOptionError', message: new RegExp(`: ${names.join(', ')}, got`) });
+  }
+});
+
 test('every short name suits some model', () => {
   for (const name of schedulerNames) {
     const made = [everyScheduler['flow euler'], everyScheduler.DDIM].filter((candidate) => {
