@@ -9,7 +9,7 @@ export class WindowNoise implements NoiseSource {
   readonly random: TorchRandom;
   readonly #isByFrame: boolean;
 
-  constructor({ latent }: Manifest, seed: number) {
+  constructor({ latent }: Manifest, seed: bigint) {
     this.random = new TorchRandom(seed);
     this.#isByFrame = latent.noiseOrder === 'frames';
   }
@@ -32,18 +32,19 @@ export class WindowNoise implements NoiseSource {
 /** The generators of a run. A source of noise itself: what comes after the loop goes on where the last window ended. */
 export class RunNoise implements NoiseSource {
   readonly #manifest: Manifest;
-  readonly #seed: number;
+  readonly #seed: bigint;
   #last: WindowNoise;
 
   constructor(manifest: Manifest, seed: number) {
     this.#manifest = manifest;
-    this.#seed = seed;
-    this.#last = new WindowNoise(manifest, seed);
+    // Counted up from window to window, the largest seed would leave what numbers hold exactly.
+    this.#seed = BigInt(seed);
+    this.#last = new WindowNoise(manifest, this.#seed);
   }
 
   /** Returns the fresh generator of a window, so that windows depend on nothing but their number. */
   startWindow(index: number): WindowNoise {
-    this.#last = new WindowNoise(this.#manifest, this.#seed + index);
+    this.#last = new WindowNoise(this.#manifest, this.#seed + BigInt(index));
     return this.#last;
   }
 

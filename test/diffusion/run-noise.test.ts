@@ -32,3 +32,9 @@ test('a window has a generator of its own, and what comes after goes on with the
     assert.deepEqual(run.startWindow(1).normal(shape), second.normal(shape));
     assert.deepEqual(run.normal(shape), second.normal(shape));
   }));
+
+test('the largest seed has windows too', () =>
+  withTinyModel(async ({ manifest }) => {
+    const run = new RunNoise(manifest, Number.MAX_SAFE_INTEGER);
+    assert.deepEqual(run.startWindow(2).normal(shape), new TorchRandom(2n ** 53n + 1n).normal(shape));
+  }));
