@@ -23,7 +23,7 @@ export async function startFromControl(
 ): Promise<Start> {
   if (clip === undefined) return tellClip(model, shape, () => ({}), context);
   const frames = await clip.take(0, pixelFrames(model.manifest, shape[axis.time] as number));
-  return tellClip(model, shape, (at) => ({ remade: framesToPixels([frames[at] as Frame]) }), context);
+  return tellClip(model, shape, (at) => ({ remade: frames[at] }), context);
 }
 
 /** Returns the start with a latent frame in front for each picture of what the clip is to show, later ones first; `paths` are

@@ -37,12 +37,9 @@ export async function startFromFrames(
   const imageEmbeds = denoiser.inputs.includes('image_embeds') ? await embedFrames(model, given, context) : undefined;
   if (denoiser.conditionFrom === 'pixels') {
     const lastAt = pixelFrames(model.manifest, shape[axis.time] as number) - 1;
-    const pictureAt = (at: number) =>
-      given.first[at] ?? given.between?.get(at) ?? (at === lastAt ? given.last : undefined);
-    const frameAt = (at: number) => {
-      const picture = pictureAt(at);
-      return picture === undefined ? {} : { kept: framesToPixels([picture]) };
-    };
+    const frameAt = (at: number) => ({
+      kept: given.first[at] ?? given.between?.get(at) ?? (at === lastAt ? given.last : undefined),
+    });
     const start = await tellClip(model, shape, frameAt, context);
     return () => ({ ...start, imageEmbeds });
   }

@@ -119,13 +119,12 @@ export function keepMask(manifest: Manifest, groups: readonly (readonly Mask[])[
   return keep;
 }
 
-/** Writes mid-grey into pixels [1, 3, n, H, W] wherever the frame's mask is 1. */
-export function greyOut(pixels: Tensor, masks: readonly Mask[]): void {
+/** Writes mid-grey into pixels [1, 3, n, H, W] wherever the frame's mask has that value. */
+export function greyOut(pixels: Tensor, masks: readonly Mask[], value: 0 | 1 = 1): void {
   const plane = lengthOf(pixels, axis.height) * lengthOf(pixels, axis.width);
   for (let start = 0, row = 0; start < pixels.data.length; start += plane, row++) {
-    masks[row % masks.length]?.forEach((isMade, at) => {
-      if (isMade === 1) pixels.data[start + at] = 0;
-    });
+    const mask = masks[row % masks.length] as Mask;
+    for (let at = 0; at < plane; at++) if (mask[at] === value) pixels.data[start + at] = 0;
   }
 }
 

@@ -1,8 +1,6 @@
 // A source clip a part of which is made over, as a denoiser is told of it; held in memory as a whole.
 import type { Frame } from '../media/frame.js';
-import { framesToPixels } from '../media/pixels.js';
 import type { Model } from '../networks/model.js';
-import { axis, type Tensor } from '../tensor/tensor.js';
 import { latentFrames, latentShape, type Size } from './geometry.js';
 import type { Mask } from './masks.js';
 import type { RunContext } from './progress.js';
@@ -33,21 +31,9 @@ export async function tellSource(
   const { temporalCompression } = model.manifest.latent;
   const count = Math.ceil((frames.length - 1) / temporalCompression) * temporalCompression + 1;
   const shape = latentShape(model.manifest, size, latentFrames(model.manifest, count));
-  const start = await tellClip(
-    model,
-    shape,
-    (at) => {
-      const { frame, mask } = frames[Math.min(at, frames.length - 1)] as MaskedFrame;
-      const pixels = framesToPixels([frame]);
-      return { kept: greyWhere(pixels, mask, 1), remade: greyWhere(pixels, mask, 0), mask };
-    },
-    context,
-  );
-  return { start, shape };
-}
-
-/** Returns pixels [1, 3, 1, H, W] that are mid-grey where the mask has that value (new tensor). */
-function greyWhere({ data, shape }: Tensor, mask: Mask, value: 0 | 1): Tensor {
-  const area = shape.slice(axis.height).reduce((product, length) => product * length, 1);
-  return { shape, data: data.map((level, at) => (mask[at % area] === value ? 0 : level)) };
+  const frameAt = (at: number) => {
+    const { frame, mask } = frames[Math.min(at, frames.length - 1)] as MaskedFrame;
+    return { kept: frame, remade: frame, mask };
+  };
+  return { start: await tellClip(model, shape, frameAt, context), shape };
 }
