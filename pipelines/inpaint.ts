@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { requireTask } from '../src/diffusion/conditions.js';
 import { withReferences } from '../src/diffusion/control.js';
 import { closing, openControls, parseControls } from '../src/diffusion/control-clip.js';
-import { composite, greyOut, keepMask, type Mask, readMasks, takeMasks } from '../src/diffusion/masks.js';
+import { Compositor, greyOut, keepMask, type Mask, readMasks, takeMasks } from '../src/diffusion/masks.js';
 import {
   controlOptions,
   prompt,
@@ -138,12 +138,13 @@ export const inpaint = definePipeline({
 
     async function* frames(): AsyncGenerator<Frame> {
       isPasted = true;
+      const compositor = new Compositor();
       for await (const made of decodeFrames(model, latents, context, {
         tileSize: options.tileSize,
         noise: prepared.sampling.noise,
         limit: () => source.numFrames,
       })) {
-        yield composite(readAhead.shift() as Frame, made, masksAhead.shift() as Mask);
+        yield compositor.composite(readAhead.shift() as Frame, made, masksAhead.shift() as Mask);
       }
     }
 

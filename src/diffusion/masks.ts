@@ -128,20 +128,35 @@ export function greyOut(pixels: Tensor, masks: readonly Mask[], value: 0 | 1 = 1
   }
 }
 
-/** Returns the source's pixels outside the mask and the made ones inside, feathered towards the inside (new frame). */
-export function composite(source: Frame, made: Frame, mask: Mask): Frame {
-  const { width, height } = source;
-  const inside = boxBlur(mask, width, height, featherRadius);
-  const data = new Uint8Array(source.data.length);
-  for (let i = 0; i < mask.length; i++) {
-    // Half of a straight edge's neighbourhood is inside: that is where the made pixels begin to count.
-    const weight = mask[i] === 1 ? Math.min(1, Math.max(0, 2 * (inside[i] as number) - 1)) : 0;
-    for (let at = 3 * i; at < 3 * i + 3; at++) {
-      const kept = source.data[at] as number;
-      data[at] = Math.round(kept + weight * ((made.data[at] as number) - kept));
+/** Pastes what was made into a source. The weights of the last mask are kept, as most clips have one mask for all frames. */
+export class Compositor {
+  #mask: Mask | undefined;
+  #weights: Float32Array = new Float32Array();
+
+  /** Returns the source's pixels outside the mask and the made ones inside, feathered towards the inside (new frame). */
+  composite(source: Frame, made: Frame, mask: Mask): Frame {
+    const { width, height } = source;
+    if (mask !== this.#mask) this.#weights = featherWeights(mask, width, height);
+    this.#mask = mask;
+    const weights = this.#weights;
+    const data = new Uint8Array(source.data.length);
+    for (let i = 0; i < weights.length; i++) {
+      const weight = weights[i] as number;
+      for (let at = 3 * i; at < 3 * i + 3; at++) {
+        const kept = source.data[at] as number;
+        data[at] = Math.round(kept + weight * ((made.data[at] as number) - kept));
+      }
     }
+    return { width, height, data };
   }
-  return { width, height, data };
+}
+
+/** Returns how much of what was made counts at each pixel, in 0 to 1. */
+function featherWeights(mask: Mask, width: number, height: number): Float32Array {
+  // Half of a straight edge's neighbourhood is inside: that is where the made pixels begin to count.
+  return boxBlur(mask, width, height, featherRadius).map((inside, at) =>
+    mask[at] === 1 ? Math.min(1, Math.max(0, 2 * inside - 1)) : 0,
+  );
 }
 
 /** Returns each pixel's mean over a square of side 2 · radius + 1; beyond the frame counts as the nearest pixel. */

@@ -119,6 +119,27 @@ function scaleOfLatents([asked]: readonly StretchControl[], [counting]: readonly
   return asked === undefined ? 1 : (counting?.control.scale ?? 0);
 }
 
+type WindowCondition = Omit<DenoiserCall, 'latents' | 'timestep' | 'prompt'>;
+
+/** Returns what the denoiser is given of a window at every call alike. */
+function conditionOf(
+  { model: { manifest }, toldGuidance, frameRate }: Sampling,
+  { known, told, follow, controlLatents, imageEmbeds, leadStarts }: Stretch,
+  window: Window,
+): WindowCondition {
+  const given = sliceStart({ known, told, follow, controlLatents }, window);
+  return {
+    guidance: toldGuidance,
+    imageEmbeds,
+    frameRate,
+    frameStarts: manifest.graphs.denoiser.inputs.includes('frame_starts')
+      ? frameStarts(manifest, window.end - window.start, leadStarts)
+      : undefined,
+    controlLatents: given.controlLatents,
+    ...buildCondition(manifest, given),
+  };
+}
+
 /** Returns the prediction over a stretch: guided, blended over windows, and over prompts that change with time. */
 function createPredict(
   sampling: Sampling,
@@ -128,24 +149,19 @@ function createPredict(
   calls: number,
   context: RunContext,
 ): Predict {
-  const { model, negative, frameRate } = sampling;
+  const { model, negative } = sampling;
+  const conditions = new Map<Window, WindowCondition>();
   const inWindow = async (window: Window, latents: Tensor, timestep: number, call: number): Promise<Tensor> => {
-    const { known, told, follow, controlLatents, imageEmbeds } = stretch;
-    const given = sliceStart({ known, told, follow, controlLatents }, window);
+    const inAllCalls = conditions.get(window) ?? conditionOf(sampling, stretch, window);
+    conditions.set(window, inAllCalls);
     const counting = controls.filter(({ control }) => isControlled(control, call, calls));
     const condition = {
-      guidance: sampling.toldGuidance,
-      imageEmbeds,
-      frameRate,
-      frameStarts: model.manifest.graphs.denoiser.inputs.includes('frame_starts')
-        ? frameStarts(model.manifest, lengthOf(latents, axis.time), stretch.leadStarts)
-        : undefined,
-      controlLatents: given.controlLatents,
-      controlScale: given.controlLatents === undefined ? undefined : filled([1], scaleOfLatents(controls, counting)),
+      ...inAllCalls,
+      controlScale:
+        inAllCalls.controlLatents === undefined ? undefined : filled([1], scaleOfLatents(controls, counting)),
       controls: counting.flatMap(({ control: { name: kind, scale }, pixels }) =>
         pixels === undefined ? [] : { kind, scale, pixels: slice(pixels, axis.time, window.start, window.end) },
       ),
-      ...buildCondition(model.manifest, given),
     };
     const predict = (prompt: PromptEmbeds) => run(model, { latents, timestep, prompt, ...condition }, context);
     const conditional = await blendPrompts(sampling.prompts, stretch.start + window.start, latents, predict);
@@ -153,8 +169,7 @@ function createPredict(
     return guidance === undefined ? conditional : guide(conditional, await predict(negative), guidance);
   };
   if (windows.length > 1) return jointPredict(windows, inWindow);
-  return (latents, timestep, call) =>
-    inWindow({ start: 0, end: lengthOf(latents, axis.time) }, latents, timestep, call);
+  return (...call) => inWindow(windows[0] as Window, ...call);
 }
 
 /** Returns the guidance of the denoiser that makes a call, or undefined where it is off. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { composite, keepMask, type Mask, readMasks } from '../../src/diffusion/masks.js';
+import { Compositor, keepMask, type Mask, readMasks } from '../../src/diffusion/masks.js';
 import type { Frame } from '../../src/media/frame.js';
 import type { Manifest } from '../../src/networks/manifest.js';
 import { encode, temporaryFolder } from '../media/make-media.js';
@@ -89,7 +89,7 @@ describe('composite', () => {
   const height = 30;
   const mask = new Uint8Array(width * height);
   for (let y = 8; y < 24; y++) mask.fill(1, y * width + 10, y * width + 30);
-  const { data } = composite(solid(width, height, 10), solid(width, height, 200), mask);
+  const { data } = new Compositor().composite(solid(width, height, 10), solid(width, height, 200), mask);
 
   it('leaves every pixel outside the mask as it was', () => {
     for (const [i, value] of data.entries()) if (mask[Math.floor(i / 3)] === 0) assert.equal(value, 10);
@@ -102,7 +102,27 @@ describe('composite', () => {
   });
 
   it('shows all of what was made where everything is masked', () => {
-    const all = composite(solid(8, 8, 10), solid(8, 8, 200), new Uint8Array(64).fill(1));
+    const all = new Compositor().composite(solid(8, 8, 10), solid(8, 8, 200), new Uint8Array(64).fill(1));
     assert.ok(all.data.every((value) => value === 200));
+  });
+
+  it('works out the weights of a mask once, and anew for another', () => {
+    const compositor = new Compositor();
+    let reads = 0;
+    const watched = new Proxy(mask, {
+      get(target, key) {
+        reads++;
+        return Reflect.get(target, key);
+      },
+    });
+    const made = [50, 200].map((level) =>
+      compositor.composite(solid(width, height, 10), solid(width, height, level), watched),
+    );
+    assert.deepEqual(made[1]?.data, data);
+    const readsOfTwo = reads;
+    compositor.composite(solid(width, height, 10), solid(width, height, 200), watched);
+    assert.equal(reads, readsOfTwo);
+    const none = compositor.composite(solid(width, height, 10), solid(width, height, 200), new Uint8Array(mask.length));
+    assert.ok(none.data.every((value) => value === 10));
   });
 });

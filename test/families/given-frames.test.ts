@@ -13,7 +13,7 @@ import { CallCount } from '../../src/diffusion/step-cache.js';
 import { InvalidOptionError } from '../../src/errors.js';
 import type { Clip } from '../../src/media/clip.js';
 import { loadModel } from '../../src/networks/load-model.js';
-import type { Model } from '../../src/networks/model.js';
+import type { DenoiserCall, Model } from '../../src/networks/model.js';
 import { axis, concat, slice, type Tensor } from '../../src/tensor/tensor.js';
 import { familyFixtures } from './fixtures.js';
 
@@ -156,4 +156,20 @@ test('a clip of several windows is told of its start, and of what it shares, in 
     extend.run(model, { ...small, input: clip, prompt, numFrames: 8 }, { onLatents }),
   );
   assert.deepEqual(extended.shape, [1, 4, 3, 6, 4]);
+
+  const told: (Tensor | undefined)[] = [];
+  const watched = new Proxy(model, {
+    get(target, key: keyof Model) {
+      const value = target[key];
+      if (typeof value !== 'function') return value;
+      return (...given: unknown[]) => {
+        if (key === 'denoise') told.push((given[0] as DenoiserCall).conditionMask);
+        return Reflect.apply(value, target, given);
+      };
+    },
+  });
+  const options = { ...small, input: picture, prompt, numFrames: 17, windows: 'joint' } as const;
+  for await (const _ of (await imageToVideo.run(watched, options)).latents);
+  assert.equal(told.length, 2 * small.steps);
+  assert.equal(new Set(told).size, 2, 'the condition of a window is made once');
 });
