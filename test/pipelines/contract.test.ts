@@ -1,12 +1,12 @@
 // What holds for every pipeline: same seed, same bytes; runs don't disturb each other; cancelling ends them; bad options are refused.
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { pipelines } from '../../pipelines/index.js';
 import type { Pipeline } from '../../src/diffusion/pipeline.js';
-import type { Progress, RunContext } from '../../src/diffusion/progress.js';
+import type { Progress, RunContext, Stage } from '../../src/diffusion/progress.js';
 import { saveClip } from '../../src/diffusion/save.js';
 import { CancelledError, InvalidOptionError } from '../../src/errors.js';
 import type { Clip } from '../../src/media/clip.js';
@@ -109,12 +109,25 @@ for (const pipeline of pipelines) {
       assert.ok(seen.some(({ stage, done }) => stage === 'decode' && done > 0));
     });
 
-    it('ends with CancelledError when aborted before or in mid-run', async () => {
-      const before = AbortSignal.abort();
-      await assert.rejects(async () => bytesOf(await runSmall(pipeline, {}, { signal: before })), CancelledError);
-      const controller = new AbortController();
-      const context: RunContext = { signal: controller.signal, onProgress: () => controller.abort() };
-      await assert.rejects(async () => bytesOf(await runSmall(pipeline, {}, context)), CancelledError);
+    it('ends with CancelledError when aborted before a run and in each of its stages, and leaves nothing', async () => {
+      const empty = await mkdtemp(join(folder, 'aborted-'));
+      const save = async (context: RunContext) =>
+        saveClip(await runSmall(pipeline, {}, context), join(empty, 'clip.mp4'), context);
+      const abortedAt = async (stage: Stage) => {
+        const controller = new AbortController();
+        const onProgress = (progress: Progress) => {
+          if (progress.stage === stage) controller.abort();
+        };
+        await assert.rejects(save({ signal: controller.signal, onProgress }), CancelledError, stage);
+        assert.deepEqual(await childProcesses(), [], stage);
+        assert.deepEqual(await readdir(empty), [], stage);
+      };
+      await assert.rejects(save({ signal: AbortSignal.abort() }), CancelledError);
+      const seen = new Set<Stage>();
+      await save({ onProgress: ({ stage }) => seen.add(stage) });
+      await rm(join(empty, 'clip.mp4'));
+      assert.ok(seen.has('decode') && seen.has('write') && seen.has('denoise') !== plain.includes(pipeline.name));
+      for (const stage of seen) await abortedAt(stage);
       assert.ok((await bytesOf(await runSmall(pipeline))).length > 0, 'the model still works');
     });
 
