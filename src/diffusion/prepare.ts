@@ -1,6 +1,6 @@
 // From options to a sampling: the model's defaults filled in, prompts read, the scheduler chosen, the seed drawn.
 import { randomInt } from 'node:crypto';
-import { InvalidOptionError } from '../errors.js';
+import { expected, InvalidOptionError, throwIfCancelled } from '../errors.js';
 import type { Manifest } from '../networks/manifest.js';
 import type { Model, PromptEmbeds } from '../networks/model.js';
 import { createScheduler, withScheduler } from '../schedulers/create-scheduler.js';
@@ -34,6 +34,11 @@ export async function prepareSampling(
   context: RunContext,
 ): Promise<Prepared> {
   const { defaults, graphs } = model.manifest;
+  throwIfCancelled(context.signal);
+  const { guidanceStart, guidanceEnd } = options;
+  if (guidanceStart > guidanceEnd) {
+    throw new InvalidOptionError(expected('guidance end', `at least its start of ${guidanceStart}`, guidanceEnd));
+  }
   const negativePrompt = options.negativePrompt ?? defaults.negativePrompt;
   const steps = options.steps ?? defaults.steps;
   const guidanceScale = options.guidanceScale ?? defaults.guidanceScale;

@@ -1,6 +1,7 @@
 // The end of a run: frames into a file with sound and settings, or latents alone.
 import { stat } from 'node:fs/promises';
 import { extname } from 'node:path';
+import { InvalidOptionError } from '../errors.js';
 import type { Clip } from '../media/clip.js';
 import { createVideoWriter, type WrittenVideo } from '../media/write-frames.js';
 import { LatentsWriter } from './latents-file.js';
@@ -9,9 +10,17 @@ import type { RunContext } from './progress.js';
 /** Ending of files that hold latents. */
 export const latentsExtension = '.safetensors';
 
+const saved = new WeakSet<Clip>();
+
 /** Writes a clip under that name: the kind of video or image that the name asks for, or with `.safetensors` its latents, undecoded.
- * Returns what was written. On any failure nothing is left under the name. */
+ * Returns what was written. On any failure nothing is left under the name. Throws InvalidOptionError for a clip that was saved before. */
 export async function saveClip(clip: Clip, path: string, context: RunContext = {}): Promise<WrittenVideo> {
+  if (saved.has(clip)) {
+    throw new InvalidOptionError(
+      'Expected a clip to be saved once, got one that was saved before. Run its pipeline again.',
+    );
+  }
+  saved.add(clip);
   return extname(path) === latentsExtension ? saveLatents(clip, path) : saveFrames(clip, path, context);
 }
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { prepareSampling } from '../../src/diffusion/prepare.js';
-import { InvalidOptionError } from '../../src/errors.js';
+import { CancelledError, InvalidOptionError } from '../../src/errors.js';
 import { loadModel } from '../../src/networks/load-model.js';
 import { familyFixtures } from '../families/fixtures.js';
 import { withTinyModel } from '../networks/tiny-model.js';
@@ -39,6 +39,15 @@ test('a model that is told its guidance runs a second pass only with a true guid
     await model.close();
   }
 });
+
+test('guidance does not end before it starts, and a run that was cancelled does not begin', () =>
+  withTinyModel(async (model) => {
+    const asked = { ...options, guidanceStart: 0.8, guidanceEnd: 0.2 };
+    await assert.rejects(prepareSampling(model, asked, prompts, {}), /at least its start of 0\.8, got 0\.2/);
+    await prepareSampling(model, options, prompts, {});
+    // Now that the prompt is known, nothing else would look at the signal.
+    await assert.rejects(prepareSampling(model, options, prompts, { signal: AbortSignal.abort() }), CancelledError);
+  }));
 
 test('a model that is not told its guidance has no other one', () =>
   withTinyModel(async (model) => {

@@ -109,6 +109,13 @@ for (const pipeline of pipelines) {
       assert.ok(seen.some(({ stage, done }) => stage === 'decode' && done > 0));
     });
 
+    it('is saved once', async () => {
+      const clip = await runSmall(pipeline);
+      const path = join(await mkdtemp(join(folder, 'once-')), 'clip.mp4');
+      await saveClip(clip, path);
+      await assert.rejects(saveClip(clip, path), /Expected a clip to be saved once, got one that was saved before/);
+    });
+
     it('ends with CancelledError when aborted before a run and in each of its stages, and leaves nothing', async () => {
       const empty = await mkdtemp(join(folder, 'aborted-'));
       const save = async (context: RunContext) =>
