@@ -14,8 +14,10 @@ import {
   writeRef,
 } from './cache.js';
 import { downloadBlob, type WantedFile } from './download.js';
+import { parseJson } from './json.js';
+import { digest, type Listing, listOf, readListing, type Sibling } from './listing.js';
 import { parseRepository, type Repository } from './repository.js';
-import { endpointUrl, getJson, type HubAccess } from './request.js';
+import { endpointUrl, type HubAccess } from './request.js';
 
 /** Where a model comes from and where it goes. */
 export interface PullOptions extends HubAccess {
@@ -42,32 +44,24 @@ export interface PulledModel extends Repository {
   readonly sizeBytes: number;
 }
 
-const digest = (length: number) => z.string().regex(new RegExp(`^[0-9a-f]{${length}}$`));
-
-/** What the hub's API says of a model (huggingface.co/docs/hub/api, `?blobs=true`). */
-const listingSchema = z.object({
-  sha: digest(40),
-  siblings: z.array(
-    z.object({
-      rfilename: z.string(),
-      size: z.int().min(0),
-      blobId: digest(40),
-      lfs: z.object({ sha256: digest(64) }).nullish(),
-    }),
-  ),
-});
-type Sibling = z.output<typeof listingSchema>['siblings'][number];
+/** Far more than a model has, and than a manifest or an index takes. */
+const mostFiles = 10_000;
+const mostHeadMiB = 64;
 
 /** As much of a manifest as is needed to get its files; it is read in earnest when the model is loaded. */
 const manifestSchema = z.object({
-  files: z.array(
+  files: listOf(
     z.object({
       path: z.string().regex(/^(?!.*(?:^|\/)\.{0,2}(?:\/|$))[\w.\-/]+$/),
       sizeBytes: z.int().min(0),
       sha256: digest(64),
     }),
+    mostFiles,
   ),
 });
+
+type ManifestFile = z.output<typeof manifestSchema>['files'][number];
+type Siblings = Listing['siblings'];
 
 /**
  * Brings the model `org/name` or `org/name@revision` into the cache and returns where it is; what is there already and right is
@@ -84,7 +78,7 @@ export async function pullModel(text: string, options: PullOptions): Promise<Pul
     });
   }
   const folder = repositoryFolder(options.cacheFolder, name);
-  const { sha: commit, siblings } = await readListing(repository, options);
+  const { commit, siblings } = await readListing(repository, options);
   const snapshot = snapshotFolder(folder, commit);
   const fetchFile = async ({ sibling, sha256 }: Wanted, onBytes: (bytes: number) => void) => {
     const blob = join(folder, 'blobs', sibling.lfs?.sha256 ?? sibling.blobId);
@@ -94,7 +88,7 @@ export async function pullModel(text: string, options: PullOptions): Promise<Pul
   const head = { sibling: headOf(repository, siblings) };
   const headBlob = await fetchFile(head, () => {});
   const isBundle = head.sibling.rfilename === manifestName;
-  const wanted = isBundle ? await listedFiles(headBlob, siblings, name) : optimumFiles(siblings);
+  const wanted = isBundle ? await listedFiles(headBlob, siblings, name) : optimumFiles(siblings, name);
   const totalBytes = wanted.reduce((sum, { sibling }) => sum + sibling.size, head.sibling.size);
   let doneBytes = head.sibling.size;
   for (const file of wanted) {
@@ -116,35 +110,38 @@ interface Wanted {
 }
 
 /** Returns the file that a model begins with: a bundle's manifest, or the index of a folder that optimum exported. */
-function headOf(repository: Repository, siblings: readonly Sibling[]): Sibling {
-  const named = (path: string) => siblings.find(({ rfilename }) => rfilename === path);
-  const [index, denoiser] = optimumNames.map(named);
-  const head = named(manifestName) ?? (denoiser === undefined ? undefined : index);
+function headOf(repository: Repository, siblings: Siblings): Sibling {
+  const [index, denoiser] = optimumNames.map((path) => siblings.get(path));
+  const head = siblings.get(manifestName) ?? (denoiser === undefined ? undefined : index);
   if (head === undefined) throw noBundle(repository, siblings);
-  return head;
+  const { rfilename, size } = head;
+  if (size <= mostHeadMiB * 2 ** 20) return head;
+  throw new HubError(
+    `Expected ${rfilename} of ${repository.name} to have at most ${mostHeadMiB} MiB, got ${size} bytes. Tell its author.`,
+  );
 }
 
 /** Returns the graphs, their data and the configuration of a folder that optimum exported, less its index. */
-function optimumFiles(siblings: readonly Sibling[]): Wanted[] {
+function optimumFiles(siblings: Siblings, name: string): Wanted[] {
   const used = /^(?:\w[\w-]*\/)?\w[\w.-]*\.(?:onnx|onnx_data|json|txt|model)$/;
-  return siblings
-    .filter(({ rfilename }) => used.test(rfilename) && rfilename !== optimumNames[0])
-    .map((sibling) => ({ sibling }));
+  const files = [...siblings.values()].filter(({ rfilename }) => used.test(rfilename) && rfilename !== optimumNames[0]);
+  if (files.length <= mostFiles) return files.map((sibling) => ({ sibling }));
+  throw new HubError(`Expected ${name} to have at most ${mostFiles} files, got ${files.length}. Tell its author.`);
 }
 
-async function listedFiles(blob: string, siblings: readonly Sibling[], name: string): Promise<Wanted[]> {
+async function listedFiles(blob: string, siblings: Siblings, name: string): Promise<Wanted[]> {
   const files = await readManifest(blob, name);
+  checkPaths(files, name);
   return files.map((file) => ({ sibling: siblingOf(file, siblings, name), sha256: file.sha256 }));
 }
 
-async function readListing({ name, revision }: Repository, options: PullOptions) {
-  const url = endpointUrl(options, `api/models/${name}/revision/${encodeURIComponent(revision)}?blobs=true`);
-  const listing = listingSchema.safeParse(await getJson(url, options));
-  if (listing.success) return listing.data;
-  const issue = listing.error.issues[0];
-  throw new HubError(
-    `Expected ${url.origin} to list the files of ${name}, got an answer that is wrong at ${issue?.path.join('.')}: ${issue?.message}. Check the endpoint.`,
-  );
+/** Throws HubError where the paths of a manifest are not those of different files. */
+function checkPaths(files: readonly ManifestFile[], name: string): void {
+  const taken = new Set<string>();
+  for (const { path } of files) {
+    if (taken.has(path)) throw new HubError(`The ${manifestName} of ${name} lists ${path} twice. Tell its author.`);
+    taken.add(path);
+  }
 }
 
 function wantedFile(
@@ -165,10 +162,10 @@ function wantedFile(
   };
 }
 
-async function readManifest(blob: string, name: string) {
+async function readManifest(blob: string, name: string): Promise<ManifestFile[]> {
   let json: unknown;
   try {
-    json = JSON.parse(await readFile(blob, 'utf8'));
+    json = parseJson(await readFile(blob));
   } catch (cause) {
     throw new HubError(`The ${manifestName} of ${name} can't be read. Tell its author.`, { cause });
   }
@@ -181,19 +178,15 @@ async function readManifest(blob: string, name: string) {
 }
 
 /** Returns the file of the listing that the manifest means. Throws HubError when they don't agree. */
-function siblingOf(
-  { path, sizeBytes, sha256 }: z.output<typeof manifestSchema>['files'][number],
-  siblings: readonly Sibling[],
-  name: string,
-): Sibling {
-  const sibling = siblings.find(({ rfilename }) => rfilename === path);
+function siblingOf({ path, sizeBytes, sha256 }: ManifestFile, siblings: Siblings, name: string): Sibling {
+  const sibling = siblings.get(path);
   if (sibling === undefined) throw new HubError(`${name} lacks ${path}, which its manifest lists. Tell its author.`);
   if (sibling.size === sizeBytes && (sibling.lfs?.sha256 ?? sha256) === sha256) return sibling;
   throw new HubError(`${path} of ${name} is another file than its manifest lists. Tell its author.`);
 }
 
-function noBundle({ name, revision }: Repository, siblings: readonly Sibling[]): HubError {
-  const isPipeline = siblings.some(({ rfilename }) => rfilename === 'model_index.json');
+function noBundle({ name, revision }: Repository, siblings: Siblings): HubError {
+  const isPipeline = siblings.has('model_index.json');
   const hint = isPipeline
     ? `It is a pipeline of PyTorch weights: download it, then run python -m export --pipeline FOLDER --out BUNDLE in models/ (docs/models.md).`
     : 'Bundles of reelspace are made from pipelines of diffusers: see docs/models.md.';

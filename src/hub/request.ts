@@ -1,6 +1,7 @@
 // One request to a hub: redirects followed with care, failures told apart, those that may pass tried again.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expected, HubError, InvalidOptionError, throwIfCancelled } from '../errors.js';
+import { parseJson } from './json.js';
 
 /** How a hub is reached. */
 export interface HubAccess {
@@ -33,7 +34,7 @@ const firstWaitMs = 1000;
 /** Hubs that ask for more patience than this are told of instead. */
 const longestWaitMs = 5 * 60_000;
 /** Far beyond the listing of any model. */
-const mostJsonBytes = 64 * 2 ** 20;
+const mostJsonMiB = 16;
 
 /** Returns what the work resolves to, tried again with growing pauses while it throws Transient. Throws HubError when it stays so. */
 export async function withRetries<T>(access: HubAccess, work: () => Promise<T>): Promise<T> {
@@ -95,7 +96,7 @@ export async function get(url: URL, access: HubAccess, headers: Readonly<Record<
   throw new HubError(`Expected ${url.href} to lead somewhere, got more than ${mostRedirects} redirects.`);
 }
 
-/** Returns the JSON that a URL holds. Throws HubError when it is none, or larger than 64 MiB. */
+/** Returns the JSON that a URL holds. Throws HubError when it is none, larger than 16 MiB, or dear to read. */
 export async function getJson(url: URL, access: HubAccess): Promise<unknown> {
   const text = await withRetries(access, async () => {
     const { body } = await get(url, access, {});
@@ -104,7 +105,9 @@ export async function getJson(url: URL, access: HubAccess): Promise<unknown> {
     try {
       for await (const chunk of body ?? []) {
         bytes += chunk.length;
-        if (bytes > mostJsonBytes) throw new HubError(`${url.href} is larger than any listing. Check the endpoint.`);
+        if (bytes > mostJsonMiB * 2 ** 20) {
+          throw new HubError(`Expected ${url.href} to have at most ${mostJsonMiB} MiB, got more. Check the endpoint.`);
+        }
         chunks.push(chunk);
       }
     } catch (error) {
@@ -112,10 +115,10 @@ export async function getJson(url: URL, access: HubAccess): Promise<unknown> {
         ? error
         : new Transient(`${url.origin} broke off: ${reasonOf(error)}`, { cause: error });
     }
-    return Buffer.concat(chunks).toString('utf8');
+    return Buffer.concat(chunks);
   });
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch (cause) {
     throw new HubError(`Expected ${url.href} to be JSON, got something else. Check the endpoint.`, { cause });
   }

@@ -131,6 +131,15 @@ const cutAfter = (bytes: number) => (response: ServerResponse) => {
   if (bytes === 0) response.flushHeaders();
 };
 
+/** A hub that lists something else. */
+const listing =
+  (content: object | string): Fault =>
+  ({ url }, response) => {
+    if (url?.startsWith('/api/') !== true) return false;
+    response.end(typeof content === 'string' ? content : JSON.stringify(content));
+    return true;
+  };
+
 describe('pullModel', () => {
   it('leaves the cache as huggingface_hub does, with what the manifest lists and no more', async () => {
     const seen: number[] = [];
@@ -406,14 +415,8 @@ describe('pullModel', () => {
   });
 
   it('trusts no listing', async () => {
-    const listing = (content: object | string) => {
-      hub.fault = ({ url }, response) => {
-        if (url?.startsWith('/api/') !== true) return false;
-        response.end(typeof content === 'string' ? content : JSON.stringify(content));
-        return true;
-      };
-    };
     const file = { rfilename: 'reelspace.json', size: 5, blobId: 'a'.repeat(40) };
+    const many = Array.from({ length: 100_001 }, (_, index) => ({ ...file, rfilename: `${index}` }));
     for (const [content, message] of [
       ['<html>', /to be JSON, got something else/],
       [{}, /wrong at sha/],
@@ -421,15 +424,25 @@ describe('pullModel', () => {
       [{ sha: commit, siblings: [{ ...file, blobId: '../x' }] }, /wrong at siblings\.0\.blobId/],
       [{ sha: commit, siblings: [{ ...file, size: -1 }] }, /wrong at siblings\.0\.size/],
       [{ sha: commit, siblings: [{ ...file, lfs: { sha256: '/etc/passwd' } }] }, /wrong at siblings\.0\.lfs/],
+      [{ sha: commit, siblings: {} }, /wrong at siblings: Expected a list/],
+      [{ sha: commit, siblings: many }, /wrong at siblings: Expected a list of at most 100000/],
+      [{ sha: commit, siblings: [file, { ...file, size: 6 }] }, /to list each file of org\/name once/],
+      [{ sha: commit, siblings: [{ ...file, size: 2 ** 26 + 1 }] }, /to have at most 64 MiB, got 67108865 bytes/],
+      [' '.repeat(2 ** 24 + 1), /to have at most 16 MiB, got more/],
     ] as const) {
-      listing(content);
+      hub.fault = listing(content);
       await assertFails(HubError, message);
     }
+    assert.ok(
+      hub.takeRequests().every((line) => line.startsWith('GET /api/')),
+      'nothing of it is fetched',
+    );
   });
 
   it('trusts no manifest', async () => {
     const { 'reelspace.json': _, ...content } = smallRepository;
-    const manifest = (change: (files: { path: string; sizeBytes: number; sha256: string }[]) => void): Files => {
+    type ManifestFile = { path: string; sizeBytes?: number; sha256?: string };
+    const manifest = (change: (files: ManifestFile[]) => void): Files => {
       const json = JSON.parse(manifestOf(content).toString());
       change(json.files);
       return { ...smallRepository, 'reelspace.json': Buffer.from(JSON.stringify(json)) };
@@ -441,6 +454,11 @@ describe('pullModel', () => {
         manifest(([file]) => Object.assign(file as object, { path })),
         /is wrong at files\.0\.path/,
       ]),
+      [
+        manifest((files) => files.push(...Array.from({ length: 10_000 }, (_, index) => ({ path: `${index}` })))),
+        /is wrong at files: Expected a list of at most 10000/,
+      ],
+      [manifest((files) => files.push(files[1] as ManifestFile)), /lists transformer\/model\.onnx_data twice/],
       [
         manifest(([file]) => Object.assign(file as object, { path: 'unet/model.onnx' })),
         /lacks unet\/model\.onnx, which/,
@@ -488,6 +506,10 @@ describe('pullModel', () => {
       Object.values(optimum).reduce((sum, data) => sum + data.length, 0),
     );
     await removePulled(cacheFolder, 'org/name');
+    const more = Array.from({ length: 10_000 }, (_, index) => [`${index}.json`, Buffer.alloc(0)]);
+    hub.files = { ...optimum, ...Object.fromEntries(more) };
+    await assert.rejects(pull(), /^HubError: Expected org\/name to have at most 10000 files, got 10004/);
+    hub.files = optimum;
     hub.fault = faultAt('unet/config.json', status(404));
     await assert.rejects(pull(), HubError);
     assert.equal(await findPulled(cacheFolder, main), undefined);
@@ -553,6 +575,17 @@ const runShell = async (script: string, ...options: string[]): Promise<string> =
   (await promisify(execFile)('sh', ['-c', script, process.execPath, ...options])).stdout;
 
 describe('a pull in a process of its own', { skip: process.platform === 'win32' }, () => {
+  it('takes little memory for a listing that is all brackets', async () => {
+    const script = `exec "$0" --max-old-space-size=128 --input-type=module -e "$1" "$2" "$3"`;
+    for (const content of ['['.repeat(2 ** 24), `[${'{},'.repeat(5e6)}0]`]) {
+      hub.fault = listing(content);
+      assert.match(
+        await runShell(script, pullInProcess, hub.url, cacheFolder),
+        /^HubError .* to be JSON, got something/,
+      );
+    }
+  });
+
   it('says that a file may not grow any more, and goes on when it may', async () => {
     const script = `trap '' XFSZ; ulimit -f 4; exec "$0" --input-type=module -e "$1" "$2" "$3"`;
     assert.match(await runShell(script, pullInProcess, hub.url, cacheFolder), noRoom);
