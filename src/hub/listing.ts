@@ -1,6 +1,7 @@
 // What a hub says that a repository holds, checked before anything is done with it.
 import { z } from 'zod';
 import { HubError } from '../errors.js';
+import { isCommit } from './cache.js';
 import type { Repository } from './repository.js';
 import { endpointUrl, getJson, type HubAccess } from './request.js';
 
@@ -46,9 +47,14 @@ export async function readListing({ name, revision }: Repository, access: HubAcc
       `Expected ${url.origin} to list the files of ${name}, got an answer that is wrong at ${issue?.path.join('.')}: ${issue?.message}. Check the endpoint.`,
     );
   }
+  const { sha: commit } = listing.data;
+  // Another one would be stored under its own name, and the model that was asked for never be found.
+  if (isCommit(revision) && commit !== revision) {
+    throw new HubError(`Expected ${url.origin} to list ${name} at ${revision}, got ${commit}. Check the endpoint.`);
+  }
   const siblings = new Map(listing.data.siblings.map((sibling) => [sibling.rfilename, sibling]));
   if (siblings.size < listing.data.siblings.length) {
     throw new HubError(`Expected ${url.origin} to list each file of ${name} once, got some twice. Check the endpoint.`);
   }
-  return { commit: listing.data.sha, siblings };
+  return { commit, siblings };
 }

@@ -439,6 +439,16 @@ describe('pullModel', () => {
     );
   });
 
+  it('takes no other commit than the one that was asked for', async () => {
+    const other = `c0ffee${'2'.repeat(34)}`;
+    await assert.rejects(pull({}, `org/name@${other}`), (error: Error) => {
+      assert.ok(error instanceof HubError, error.stack);
+      assert.match(error.message, new RegExp(`to list org/name at ${other}, got ${commit}`));
+      return true;
+    });
+    assert.deepEqual(await readdir(cacheFolder), []);
+  });
+
   it('trusts no manifest', async () => {
     const { 'reelspace.json': _, ...content } = smallRepository;
     type ManifestFile = { path: string; sizeBytes?: number; sha256?: string };
