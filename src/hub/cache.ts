@@ -2,8 +2,9 @@
 // models--org--name/blobs/<hash>, snapshots/<commit>/<path> (links to blobs), refs/<revision> (a commit).
 import { randomBytes } from 'node:crypto';
 import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
-import { dirname, join, posix, relative, sep } from 'node:path';
+import { basename, dirname, join, posix, relative, sep } from 'node:path';
 import { BundleError } from '../errors.js';
+import { changing } from './file-failure.js';
 import type { Repository } from './repository.js';
 
 /** The file that makes a snapshot a bundle. */
@@ -61,7 +62,7 @@ export async function listPulled(cacheFolder: string): Promise<PulledListing[]> 
   return listings;
 }
 
-/** Removes all that is there of a pulled model. Throws BundleError when there is none, or files that are no model of ours. */
+/** Removes all that is there of a pulled model. Throws OutputError, and BundleError when there is none, or files that are no model of ours. */
 export async function removePulled(cacheFolder: string, name: string): Promise<void> {
   const folder = repositoryFolder(cacheFolder, name);
   if (!(await exists(folder))) {
@@ -74,36 +75,46 @@ export async function removePulled(cacheFolder: string, name: string): Promise<v
       `${folder} holds no reelspace model; another program brought it. Remove it there if you want it gone.`,
     );
   }
-  // Under another name at once, so that nothing finds half of it.
-  const doomed = join(cacheFolder, temporaryName());
-  await rename(folder, doomed);
-  await rm(doomed, { recursive: true, force: true });
-  await rm(join(cacheFolder, '.locks', `${folderPrefix}${name.replace('/', '--')}`), { recursive: true, force: true });
+  await changing(folder, async () => {
+    // Under another name at once, so that nothing finds half of it.
+    const doomed = join(cacheFolder, temporaryName());
+    await rename(folder, doomed);
+    await rm(doomed, { recursive: true, force: true });
+    await rm(join(cacheFolder, '.locks', basename(folder)), { recursive: true, force: true });
+  });
 }
 
-/** Puts a blob under its path into a snapshot: as a relative link, or as a copy where the system makes none. */
+/** Puts a blob under its path into a snapshot: as a relative link, or as a copy where the system makes none. Throws OutputError. */
 export async function linkBlob(blob: string, place: string): Promise<void> {
-  await mkdir(dirname(place), { recursive: true });
-  if (await exists(place)) return;
-  const temporary = join(dirname(place), temporaryName());
-  try {
-    await symlink(relative(dirname(place), blob), temporary);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== 'EPERM' && code !== 'ENOSYS' && code !== 'ENOTSUP') throw error;
-    await copyFile(blob, temporary);
-  }
-  await rename(temporary, place);
+  await changing(place, async () => {
+    await mkdir(dirname(place), { recursive: true });
+    if (await exists(place)) return;
+    const temporary = join(dirname(place), temporaryName());
+    try {
+      await symlink(relative(dirname(place), blob), temporary);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'EPERM' && code !== 'ENOSYS' && code !== 'ENOTSUP') throw error;
+      await copyFile(blob, temporary);
+    }
+    await rename(temporary, place);
+  });
 }
 
-/** Notes which commit a revision stands for. */
+/** Notes which commit a revision stands for. Throws OutputError. */
 export async function writeRef(folder: string, revision: string, commit: string): Promise<void> {
   if (isCommit(revision)) return;
   const place = join(folder, 'refs', revision);
-  await mkdir(dirname(place), { recursive: true });
-  const temporary = join(folder, temporaryName());
-  await writeFile(temporary, commit);
-  await rename(temporary, place);
+  await changing(place, async () => {
+    await mkdir(dirname(place), { recursive: true });
+    const temporary = join(folder, temporaryName());
+    try {
+      await writeFile(temporary, commit);
+      await rename(temporary, place);
+    } finally {
+      await rm(temporary, { force: true });
+    }
+  });
 }
 
 /** Returns a name for what is not yet, or no more, to be found. */

@@ -4,7 +4,8 @@ import { createReadStream } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { HubError, OutputError } from '../errors.js';
+import { HubError } from '../errors.js';
+import { changing, isFileError } from './file-failure.js';
 import { get, type HubAccess, reasonOf, Transient, withRetries } from './request.js';
 
 /** What a file must come to. */
@@ -34,8 +35,8 @@ export async function downloadBlob(
   access: HubAccess,
   onBytes: (bytes: number) => void,
 ): Promise<void> {
-  const there = await stat(blob).catch(() => undefined);
-  try {
+  await changing(blob, async () => {
+    const there = await stat(blob).catch(() => undefined);
     // A disk may have changed it since, and whoever finds the model altered is told to pull it again.
     if (there?.size === wanted.sizeBytes && (await isRight(blob, wanted))) return onBytes(wanted.sizeBytes);
     await mkdir(dirname(blob), { recursive: true });
@@ -54,9 +55,7 @@ export async function downloadBlob(
     } finally {
       active.delete(place);
     }
-  } catch (error) {
-    throw outputFailure(error, blob);
-  }
+  });
 }
 
 const host = hostname().replace(/[^\w-]/g, '_');
@@ -171,21 +170,6 @@ function wrongSize(path: string, bytes: number | string, wanted: number): HubErr
 /** Only what is further than ever is progress: else a hub that always breaks off and never goes on would be asked for ever. */
 function brokenOff(path: string, bytes: number, furthest: number, reason: string): Transient {
   return new Transient(`${path} broke off after ${bytes} bytes: ${reason}`, { isProgress: bytes > furthest });
-}
-
-function isFileError(error: unknown): error is NodeJS.ErrnoException {
-  return error instanceof Error && 'syscall' in error && 'code' in error;
-}
-
-function outputFailure(error: unknown, blob: string): unknown {
-  if (!isFileError(error)) return error;
-  if (error.code === 'ENOSPC' || error.code === 'EDQUOT' || error.code === 'EFBIG') {
-    return new OutputError(
-      `Expected room on the disk for ${blob}, got none left. Free some space and pull again; what is there is kept.`,
-      { cause: error },
-    );
-  }
-  return new OutputError(`Can't write ${blob}: ${error.message}.`, { cause: error });
 }
 
 /** Returns whether a file of the right size has every hash that is known of it. */

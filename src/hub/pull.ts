@@ -1,7 +1,7 @@
 // A model from a hub into the cache: what its manifest lists and no more, in place only when all of it is there. Of a folder that
 // optimum exported, which has no manifest: its graphs and their configuration.
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { z } from 'zod';
 import { HubError } from '../errors.js';
 import {
@@ -48,11 +48,19 @@ export interface PulledModel extends Repository {
 const mostFiles = 10_000;
 const mostHeadMiB = 64;
 
+/** In characters: no bundle has longer ones. */
+const longestPath = 256;
+/** A name that file systems take, and that leads nowhere else. */
+const pathPart = '(?!\\.{1,2}(?:/|$))[\\w.-]{1,255}';
+
 /** As much of a manifest as is needed to get its files; it is read in earnest when the model is loaded. */
 const manifestSchema = z.object({
   files: listOf(
     z.object({
-      path: z.string().regex(/^(?!.*(?:^|\/)\.{0,2}(?:\/|$))[\w.\-/]+$/),
+      path: z
+        .string()
+        .max(longestPath, { abort: true })
+        .regex(new RegExp(`^${pathPart}(?:/${pathPart})*$`)),
       sizeBytes: z.int().min(0),
       sha256: digest(64),
     }),
@@ -124,7 +132,9 @@ function headOf(repository: Repository, siblings: Siblings): Sibling {
 /** Returns the graphs, their data and the configuration of a folder that optimum exported, less its index. */
 function optimumFiles(siblings: Siblings, name: string): Wanted[] {
   const used = /^(?:\w[\w-]*\/)?\w[\w.-]*\.(?:onnx|onnx_data|json|txt|model)$/;
-  const files = [...siblings.values()].filter(({ rfilename }) => used.test(rfilename) && rfilename !== optimumNames[0]);
+  const files = [...siblings.values()].filter(
+    ({ rfilename }) => rfilename.length <= longestPath && used.test(rfilename) && rfilename !== optimumNames[0],
+  );
   if (files.length <= mostFiles) return files.map((sibling) => ({ sibling }));
   throw new HubError(`Expected ${name} to have at most ${mostFiles} files, got ${files.length}. Tell its author.`);
 }
@@ -135,12 +145,18 @@ async function listedFiles(blob: string, siblings: Siblings, name: string): Prom
   return files.map((file) => ({ sibling: siblingOf(file, siblings, name), sha256: file.sha256 }));
 }
 
-/** Throws HubError where the paths of a manifest are not those of different files. */
+/** Throws HubError where no folder can hold all files of a manifest, and the manifest. */
 function checkPaths(files: readonly ManifestFile[], name: string): void {
-  const taken = new Set<string>();
+  const wrong = (what: string) => new HubError(`The ${manifestName} of ${name} lists ${what}. Tell its author.`);
+  const taken = new Set<string>([manifestName]);
   for (const { path } of files) {
-    if (taken.has(path)) throw new HubError(`The ${manifestName} of ${name} lists ${path} twice. Tell its author.`);
+    if (taken.has(path)) throw wrong(path === manifestName ? 'itself' : `${path} twice`);
     taken.add(path);
+  }
+  for (const { path } of files) {
+    for (let folder = posix.dirname(path); folder !== '.'; folder = posix.dirname(folder)) {
+      if (taken.has(folder)) throw wrong(`${path}, and ${folder} as a file`);
+    }
   }
 }
 

@@ -7,7 +7,7 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { BundleError, CancelledError, HubError, InvalidOptionError } from '../../src/errors.js';
+import { BundleError, CancelledError, HubError, InvalidOptionError, OutputError } from '../../src/errors.js';
 import { findPulled, listPulled, removePulled } from '../../src/hub/cache.js';
 import { type PullOptions, pullModel } from '../../src/hub/pull.js';
 import { isRepository, parseRepository } from '../../src/hub/repository.js';
@@ -79,7 +79,7 @@ async function assertWhole(): Promise<void> {
 
 /** Asserts that pulling fails with that error, and that no model is there then. */
 async function assertFails(
-  error: typeof HubError | typeof InvalidOptionError,
+  error: typeof HubError | typeof InvalidOptionError | typeof OutputError,
   message: RegExp,
   options?: Partial<PullOptions>,
 ) {
@@ -460,7 +460,18 @@ describe('pullModel', () => {
     const cases: [Files, RegExp][] = [
       [{ ...smallRepository, 'reelspace.json': Buffer.from('{') }, /can't be read/],
       [{ ...smallRepository, 'reelspace.json': Buffer.from('[]') }, /is wrong at/],
-      ...['../x', '/etc/passwd', 'a/../../x', 'a//b', './x', 'a\\b', ''].map((path): [Files, RegExp] => [
+      ...[
+        '../x',
+        '/etc/passwd',
+        'a/../../x',
+        'a//b',
+        './x',
+        'a\\b',
+        '',
+        'a/',
+        'n'.repeat(256),
+        `${'a/'.repeat(128)}b`,
+      ].map((path): [Files, RegExp] => [
         manifest(([file]) => Object.assign(file as object, { path })),
         /is wrong at files\.0\.path/,
       ]),
@@ -469,6 +480,15 @@ describe('pullModel', () => {
         /is wrong at files: Expected a list of at most 10000/,
       ],
       [manifest((files) => files.push(files[1] as ManifestFile)), /lists transformer\/model\.onnx_data twice/],
+      ...[
+        ['transformer', 'transformer/model.onnx, and transformer as a file'],
+        ['empty.txt/a/b', 'empty.txt/a/b, and empty.txt as a file'],
+        ['reelspace.json', 'itself'],
+        ['reelspace.json/a', 'reelspace.json/a, and reelspace.json as a file'],
+      ].map(([path = '', what]): [Files, RegExp] => [
+        manifest((files) => files.push({ path, sizeBytes: 0, sha256: '0'.repeat(64) })),
+        new RegExp(`lists ${what}\\. Tell`),
+      ]),
       [
         manifest(([file]) => Object.assign(file as object, { path: 'unet/model.onnx' })),
         /lacks unet\/model\.onnx, which/,
@@ -523,6 +543,29 @@ describe('pullModel', () => {
     hub.fault = faultAt('unet/config.json', status(404));
     await assert.rejects(pull(), HubError);
     assert.equal(await findPulled(cacheFolder, main), undefined);
+  });
+
+  it('says what stands in the way in the cache', async () => {
+    const root = join(cacheFolder, 'models--org--name');
+    await mkdir(root);
+    await writeFile(join(root, 'snapshots'), '');
+    await assertFails(OutputError, /^Can't write .*snapshots\/c0ffee.*\/transformer\/model\.onnx: E(NOTDIR|EXIST)/);
+    await rm(join(root, 'snapshots'));
+
+    const ofMain = await (await fetch(`${hub.url}/api/models/org/name/revision/main`)).json();
+    hub.fault = listing(ofMain as object);
+    for (const [first, then] of [
+      ['v1', 'v1/x'],
+      ['v2/x', 'v2'],
+    ]) {
+      await pull({}, `org/name@${first}`);
+      await assert.rejects(pull({}, `org/name@${then}`), (error: Error) => {
+        assert.ok(error instanceof OutputError, error.stack);
+        assert.match(error.message, new RegExp(`^Can't write .*refs/${then}: E`));
+        return true;
+      });
+    }
+    assert.deepEqual((await readdir(root)).sort(), ['blobs', 'refs', 'snapshots']);
   });
 
   it('says that a repository holds no bundle, and how one is made', async () => {
@@ -622,12 +665,14 @@ const canMount = await runShell('unshare -rm mount -t tmpfs none /mnt && echo ye
 it('a full disk is an error, and no model is there then', {
   skip: !canMount && 'may not mount a small disk',
 }, async () => {
+  const inside = `mount -t tmpfs -o "$4" none "$3" && "$0" --input-type=module -e "$1" "$2" "$3" && find "$3" -name reelspace.json`;
+  const pullInto = (limit: string) =>
+    runShell(`exec unshare -rm sh -c '${inside}' "$0" "$@"`, pullInProcess, hub.url, cacheFolder, limit);
+  // A blob or a link is one file too many; that a folder is, Node tells as ENOENT.
+  for (const limit of ['nr_inodes=4', 'nr_inodes=8', 'nr_inodes=13'])
+    assert.match(await pullInto(limit), noRoom, limit);
   hub.files = { ...smallRepository, ...bigRepository() };
-  const inside = `mount -t tmpfs -o size=256k none "$3" && "$0" --input-type=module -e "$1" "$2" "$3" && find "$3" -name reelspace.json`;
-  assert.match(
-    await runShell(`exec unshare -rm sh -c '${inside}' "$0" "$@"`, pullInProcess, hub.url, cacheFolder),
-    noRoom,
-  );
+  assert.match(await pullInto('size=256k'), noRoom);
 });
 
 function bigRepository(): Files {
