@@ -1,5 +1,6 @@
 // The folder that pulled models lie in, laid out as huggingface_hub does it, so that both find what the other has brought:
-// models--org--name/blobs/<hash>, snapshots/<commit>/<path> (links to blobs), refs/<revision> (a commit).
+// models--org--name/blobs/<hash>, snapshots/<commit>/<path> (links to blobs), refs/<revision> (a commit). While we pull, there is
+// .<commit>.begun beside them.
 import { randomBytes } from 'node:crypto';
 import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, posix, relative, sep } from 'node:path';
@@ -62,15 +63,19 @@ export async function listPulled(cacheFolder: string): Promise<PulledListing[]> 
   return listings;
 }
 
-/** Removes all that is there of a pulled model. Throws OutputError, and BundleError when there is none, or files that are no model of ours. */
+/**
+ * Removes all that is there of a pulled model, or of one whose pull was not finished. Throws OutputError, and BundleError when
+ * there is none, or files that are no model of ours.
+ */
 export async function removePulled(cacheFolder: string, name: string): Promise<void> {
   const folder = repositoryFolder(cacheFolder, name);
   if (!(await exists(folder))) {
     throw new BundleError(`There is no model ${name} in ${cacheFolder}. See reelspace models for what is there.`);
   }
   const snapshots = await namesIn(join(folder, 'snapshots'));
-  const ours = await Promise.all(snapshots.map((commit) => isModel(join(folder, 'snapshots', commit))));
-  if (snapshots.length > 0 && !ours.includes(true)) {
+  const areModels = await Promise.all(snapshots.map((commit) => isModel(snapshotFolder(folder, commit))));
+  const areBegun = await Promise.all(snapshots.map((commit) => exists(beginningNote(folder, commit))));
+  if (!areModels.includes(true) && areBegun.includes(false)) {
     throw new BundleError(
       `${folder} holds no reelspace model; another program brought it. Remove it there if you want it gone.`,
     );
@@ -82,6 +87,29 @@ export async function removePulled(cacheFolder: string, name: string): Promise<v
     await rm(doomed, { recursive: true, force: true });
     await rm(join(cacheFolder, '.locks', basename(folder)), { recursive: true, force: true });
   });
+}
+
+/**
+ * Notes that a pull begins a snapshot, unless there is one, which may be another program's. huggingface_hub looks at nothing
+ * in a repository's folder but blobs, snapshots and refs. Throws OutputError.
+ */
+export async function noteBeginning(folder: string, commit: string): Promise<void> {
+  if (await exists(snapshotFolder(folder, commit))) return;
+  const place = beginningNote(folder, commit);
+  await changing(place, async () => {
+    await mkdir(folder, { recursive: true });
+    await writeFile(place, '');
+  });
+}
+
+/** Takes the note away, if there is one. Throws OutputError. */
+export async function clearBeginning(folder: string, commit: string): Promise<void> {
+  const place = beginningNote(folder, commit);
+  await changing(place, () => rm(place, { force: true }));
+}
+
+function beginningNote(folder: string, commit: string): string {
+  return join(folder, `.${commit}.begun`);
 }
 
 /** Puts a blob under its path into a snapshot: as a relative link, or as a copy where the system makes none. Throws OutputError. */

@@ -5,9 +5,11 @@ import { join, posix } from 'node:path';
 import { z } from 'zod';
 import { HubError } from '../errors.js';
 import {
+  clearBeginning,
   findPulled,
   linkBlob,
   manifestName,
+  noteBeginning,
   optimumNames,
   repositoryFolder,
   snapshotFolder,
@@ -94,6 +96,7 @@ export async function pullModel(text: string, options: PullOptions): Promise<Pul
     return blob;
   };
   const head = { sibling: headOf(repository, siblings) };
+  await noteBeginning(folder, commit);
   const headBlob = await fetchFile(head, () => {});
   const isBundle = head.sibling.rfilename === manifestName;
   const wanted = isBundle ? await listedFiles(headBlob, siblings, name) : optimumFiles(siblings, name);
@@ -107,6 +110,7 @@ export async function pullModel(text: string, options: PullOptions): Promise<Pul
   }
   // Last, because it is what makes the folder a model.
   await linkBlob(headBlob, join(snapshot, head.sibling.rfilename));
+  await clearBeginning(folder, commit);
   await writeRef(folder, revision, commit);
   return { ...repository, commit, path: snapshot, sizeBytes: totalBytes };
 }

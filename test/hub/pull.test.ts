@@ -669,7 +669,7 @@ it('a full disk is an error, and no model is there then', {
   const pullInto = (limit: string) =>
     runShell(`exec unshare -rm sh -c '${inside}' "$0" "$@"`, pullInProcess, hub.url, cacheFolder, limit);
   // A blob or a link is one file too many; that a folder is, Node tells as ENOENT.
-  for (const limit of ['nr_inodes=4', 'nr_inodes=8', 'nr_inodes=13'])
+  for (const limit of ['nr_inodes=5', 'nr_inodes=9', 'nr_inodes=14'])
     assert.match(await pullInto(limit), noRoom, limit);
   hub.files = { ...smallRepository, ...bigRepository() };
   assert.match(await pullInto('size=256k'), noRoom);
@@ -693,6 +693,26 @@ describe('pulled models', () => {
     await assert.rejects(removePulled(cacheFolder, 'org/name'), BundleError);
     await assert.rejects(removePulled(cacheFolder, 'other/thing'), /another program brought it/);
     assert.deepEqual((await readdir(cacheFolder)).sort(), ['datasets--org--name', 'models--other--thing']);
+  });
+
+  it('are removed as well when their pull broke off, with nothing that another program brought', async () => {
+    const root = join(cacheFolder, 'models--org--name');
+    for (const path of ['reelspace.json', large, 'tokenizer/tokenizer.json']) {
+      hub.fault = faultAt(path, status(404));
+      await assert.rejects(pull(), HubError);
+      await removePulled(cacheFolder, 'org/name');
+      assert.deepEqual(await readdir(cacheFolder), [], path);
+    }
+    for (const theirs of [commit, 'd'.repeat(40)]) {
+      await mkdir(join(root, 'snapshots', theirs), { recursive: true });
+      await assert.rejects(pull(), HubError);
+      await assert.rejects(removePulled(cacheFolder, 'org/name'), /another program brought it/);
+      await rm(root, { recursive: true });
+    }
+    await assert.rejects(pull(), HubError);
+    hub.fault = () => false;
+    await pull();
+    assert.deepEqual((await readdir(root)).sort(), ['blobs', 'refs', 'snapshots']);
   });
 
   it('are named org/name or org/name@revision', () => {
