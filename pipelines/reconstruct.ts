@@ -32,7 +32,13 @@ export const reconstruct = definePipeline({
       },
       latents,
       frames: decodeFrames(model, latents, context, { tileSize: options.tileSize, limit: () => source.numFrames }),
-      settings: { pipeline: 'reconstruct', startSeconds: options.startSeconds, ...size, frameRate, model: model.reference },
+      settings: {
+        pipeline: 'reconstruct',
+        startSeconds: options.startSeconds,
+        ...size,
+        frameRate,
+        model: model.reference,
+      },
       audio,
       warnings: [],
     };

@@ -35,6 +35,8 @@ const firstWaitMs = 1000;
 const longestWaitMs = 5 * 60_000;
 /** Far beyond the listing of any model. */
 const mostJsonMiB = 16;
+/** Of a hub's own words, which may be any, in characters. */
+const mostShown = 200;
 
 /** Returns what the work resolves to, tried again with growing pauses while it throws Transient. Throws HubError when it stays so. */
 export async function withRetries<T>(access: HubAccess, work: () => Promise<T>): Promise<T> {
@@ -129,7 +131,7 @@ async function send(url: URL, { signal }: HubAccess, headers: Record<string, str
     // fetch itself gives up on a hub that sends nothing for five minutes.
     return await fetch(url.href, { headers, redirect: 'manual', ...(signal === undefined ? {} : { signal }) });
   } catch (cause) {
-    throw new Transient(`${url.origin} can't be reached: ${reasonOf(cause)}`, { cause });
+    throw new Transient(`${url.origin.slice(0, mostShown)} can't be reached: ${reasonOf(cause)}`, { cause });
   }
 }
 
@@ -139,7 +141,7 @@ function redirected(from: URL, location: string | null): URL {
   const isSafe = to?.protocol === 'https:' || (to?.protocol === 'http:' && from.protocol === 'http:');
   if (to !== undefined && isSafe) return to;
   throw new HubError(
-    `${from.origin} redirects to ${JSON.stringify(location ?? '')}, where nothing is fetched from. Check the endpoint.`,
+    `${from.origin} redirects to ${JSON.stringify((location ?? '').slice(0, mostShown))}, where nothing is fetched from. Check the endpoint.`,
   );
 }
 
@@ -148,7 +150,7 @@ async function accepted(response: Response, url: URL): Promise<Response> {
   if (status === 200 || status === 206 || status === 416) return response;
   await response.body?.cancel();
   const said = headers.get('x-error-message');
-  const answer = `${url.origin} answered ${status}${said === null ? '' : ` (${said.slice(0, 200)})`} for ${url.pathname}`;
+  const answer = `${url.origin} answered ${status}${said === null ? '' : ` (${said.slice(0, mostShown)})`} for ${url.pathname}`;
   if (status === 429 || status === 408 || status >= 500) {
     throw new Transient(answer, { waitMs: retryAfterMs(headers.get('retry-after')) });
   }
@@ -170,9 +172,10 @@ function retryAfterMs(header: string | null): number | undefined {
   return Number.isNaN(ms) ? undefined : Math.max(0, ms);
 }
 
-/** Returns why a connection failed: what is underneath fetch's own words. */
+/** Returns why a connection failed: what is underneath fetch's own words, 200 characters of it at most. */
 export function reasonOf(error: unknown): string {
   const { cause } = error as { cause?: unknown };
   const underneath = cause instanceof Error ? cause : error;
-  return underneath instanceof Error ? underneath.message : String(underneath);
+  const reason = underneath instanceof Error ? underneath.message : String(underneath);
+  return reason.slice(0, mostShown);
 }

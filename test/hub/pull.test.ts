@@ -414,6 +414,18 @@ describe('pullModel', () => {
     await assertFails(HubError, /more than 10 redirects/);
   });
 
+  it('tells no more than 200 characters of what a hub says', async () => {
+    const long = 'x'.repeat(5000);
+    for (const [code, headers, message] of [
+      [403, { 'x-error-message': long }, /answered 403 \(x{200}\) for/],
+      [302, { location: `file:///${long}` }, /redirects to "file:\/\/\/x{192}", where/],
+      [302, { location: `http://${long}/` }, /^http:\/\/x{193} can't be reached: .{1,200} \(tried 5 times\)$/],
+    ] as const) {
+      hub.fault = everywhere(status(code, headers));
+      await assertFails(HubError, message);
+    }
+  });
+
   it('trusts no listing', async () => {
     const file = { rfilename: 'reelspace.json', size: 5, blobId: 'a'.repeat(40) };
     const many = Array.from({ length: 100_001 }, (_, index) => ({ ...file, rfilename: `${index}` }));
