@@ -1,16 +1,37 @@
 // Where the output goes: the name that was given, or one that is free.
-import { existsSync, realpathSync, statSync } from 'node:fs';
-import { basename, extname } from 'node:path';
+import { closeSync, openSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { basename, extname, resolve } from 'node:path';
 import { latentsExtension } from '../diffusion/save.js';
 import { expected, InvalidOptionError } from '../errors.js';
 
-/** Returns the name that was given; otherwise `<stem><extension>`, with a number where that exists already. */
+/** Returns the name that was given; otherwise `<stem><extension>`, with a number where that exists already. It is taken with an empty
+ * file, which goes away with the process unless the output takes its place: of two runs at once each has a name of its own. */
 export function outputName(given: string | undefined, stem: string, extension: string): string {
   if (given === '') throw new InvalidOptionError(expected('--output', 'a file name', given));
   if (given !== undefined) return given;
   let name = `${stem}${extension}`;
-  for (let number = 2; existsSync(name); number++) name = `${stem}-${number}${extension}`;
+  for (let number = 2; !take(name); number++) name = `${stem}-${number}${extension}`;
   return name;
+}
+
+const taken = new Set<string>();
+
+/** Returns whether the name was free. */
+function take(name: string): boolean {
+  const place = resolve(name);
+  try {
+    closeSync(openSync(place, 'wx'));
+  } catch (error) {
+    // What else is wrong with the place is told when it is written to.
+    return (error as NodeJS.ErrnoException).code !== 'EEXIST';
+  }
+  if (taken.size === 0) process.once('exit', giveBack);
+  taken.add(place);
+  return true;
+}
+
+function giveBack(): void {
+  for (const place of taken) if (isFile(place) && statSync(place).size === 0) rmSync(place, { force: true });
 }
 
 /** Returns a file name without its folder and ending. */

@@ -22,23 +22,28 @@ export function shellCode({ code, signal }: Ended): number {
   return code ?? 128 + (signal === null ? 0 : constants.signals[signal]);
 }
 
-/** Starts reelspace in the repository's root. */
-export function startCli(arguments_: readonly string[], environment: Readonly<Record<string, string>> = {}) {
+/** Starts reelspace, in the repository's root unless `cwd` says otherwise. */
+export function startCli(
+  arguments_: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+  cwd: string = root,
+) {
   return spawn(process.execPath, [program, ...arguments_], {
-    cwd: root,
+    cwd,
     env: { ...process.env, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
 }
 
-/** Runs reelspace in the repository's root. `onStderr` sees what was written so far and can end the process. */
+/** Runs reelspace, in the repository's root unless `cwd` says otherwise. `onStderr` sees what was written so far and can end the process. */
 export function runCli(
   arguments_: readonly string[],
   onStderr: (text: string, kill: (signal: NodeJS.Signals) => void) => void = () => {},
   environment: Readonly<Record<string, string>> = {},
+  cwd: string = root,
 ): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = startCli(arguments_, environment);
+    const child = startCli(arguments_, environment, cwd);
     let stdout = '';
     let stderr = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

@@ -113,6 +113,22 @@ test('--like knows where a model came from, reads latents too, and tells what it
   }
 });
 
+test('without -o each run has a name of its own, also beside another, and one that fails leaves none', async () => {
+  const run = (...more: string[]) =>
+    runCli(['generate', 'a cat', ...small, '--frames', '5', '--quiet', ...more], undefined, {}, folder);
+  const ended = await Promise.all([run(), run(), run('--tile', '1000000')]);
+  assert.deepEqual(
+    ended.map(({ code }) => code),
+    [0, 0, 2],
+  );
+  assert.equal((await run('--steps', '1', '--control', 'edges=none.mp4')).code, 2);
+  const names = (await readdir(folder)).sort();
+  assert.equal(names.length, 2, String(names));
+  for (const name of names) assert.ok((await readFile(join(folder, name))).length > 0, name);
+  assert.match((await run()).stdout, /^generate(-\d)?\.mp4\n/);
+  assert.equal((await readdir(folder)).length, 3);
+});
+
 test('a prompt may be as long as a command line', async () => {
   const output = join(folder, 'a.png');
   const { settings } = await report('generate', 'x'.repeat(60_000), ...small, '--frames', '1', '-o', output);
