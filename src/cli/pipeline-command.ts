@@ -180,7 +180,7 @@ async function run(
 }
 
 function missing(option: OptionFlag): InvalidOptionError {
-  const what = option.positional === undefined ? displayName(option) : `a ${option.flag}`;
+  const what = typeof option.positional === 'number' ? `a ${option.flag}` : displayName(option);
   return new InvalidOptionError(`Expected ${what}, got none: ${option.description}.`);
 }
 

@@ -67,6 +67,7 @@ test('what is missing is named', async () => {
     /^error: Expected reelspace restyle <input> \[prompt\], got too few arguments\.$/,
   );
   assert.match((await failure('inpaint', 'a.mp4', 'x'))[1] ?? '', /^error: Expected --mask, got none: /);
+  assert.match((await failure('morph'))[1] ?? '', /^error: Expected keyframes, got none: /);
   assert.match(
     (await failure('morph', 'one'))[1] ?? '',
     /^error: Expected keyframes to be 2 to 64 texts, got \["one"\]\.$/,
