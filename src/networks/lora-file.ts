@@ -47,9 +47,10 @@ const endings: readonly (readonly [ending: RegExp, role: Role])[] = [
   [/\.alpha$/, 'alpha'],
   [/\.diff$/, 'difference'],
   [/\.diff_b$/, 'biasDifference'],
-  // Other ways to change a module (LoHa, LoKr, DoRA, ...): a module that has one is not understood.
-  [/\.(?:\w*lora_\w+|dora_scale|hada_\w+|lokr_\w+|oft_\w+|diff_m)(?:\.\w+)*$/, 'unknown'],
 ];
+
+/** Part of a name that stands for another way to change a module (LoHa, LoKr, DoRA, ...): a module that has one is not understood. */
+const unknownWay = /lora_\w|^(?:dora_scale|diff_m|(?:hada|lokr|oft)_\w+)$/;
 
 /** An attention's matrix as diffusers' attention processors named it; motion LoRAs of AnimateDiff are named so. */
 const processorPattern = /(?:\.processor)?\.to_(q|k|v|out)_lora\.(?=(?:down|up)\.weight$)/;
@@ -60,19 +61,19 @@ export async function readLoraLayers(file: SafetensorsFile, path: string): Promi
   const unknownKeys: string[] = [];
   for (const key of file.entries.keys()) {
     const named = key.replace(processorPattern, (_, matrix) => `.to_${matrix}${matrix === 'out' ? '.0' : ''}.lora.`);
-    const found = endings.find(([ending]) => ending.test(named));
+    const found = splitName(named);
     if (found === undefined) {
       unknownKeys.push(key);
       continue;
     }
-    const module = named.replace(found[0], '');
+    const { module, role } = found;
     const parts: Tensors = modules.get(module) ?? { keys: [], roles: new Map() };
     modules.set(module, parts);
     parts.keys.push(key);
-    if (parts.roles.has(found[1])) {
-      throw new FormatError(`${path} names ${parts.roles.get(found[1])} and ${key}: two tensors for one place.`);
+    if (parts.roles.has(role)) {
+      throw new FormatError(`${path} names ${parts.roles.get(role)} and ${key}: two tensors for one place.`);
     }
-    parts.roles.set(found[1], key);
+    parts.roles.set(role, key);
   }
   const alphaOf = readAlphas(file, path);
   const layers: LoraLayer[] = [];
@@ -100,6 +101,18 @@ export async function readLoraLayers(file: SafetensorsFile, path: string): Promi
     });
   }
   return { layers, unknownKeys };
+}
+
+/** Returns the module that a tensor's name begins with, and what the rest says, or undefined where it says nothing. */
+function splitName(name: string): { module: string; role: Role } | undefined {
+  for (const [ending, role] of endings) {
+    const at = name.search(ending);
+    if (at >= 0) return { module: name.slice(0, at), role };
+  }
+  const parts = name.split('.');
+  const words = parts.findLastIndex((part) => !/^\w+$/.test(part)) + 1;
+  const at = parts.findIndex((part, index) => index >= Math.max(1, words) && unknownWay.test(part));
+  return at < 0 ? undefined : { module: parts.slice(0, at).join('.'), role: 'unknown' };
 }
 
 async function readAlpha(file: SafetensorsFile, key: string): Promise<number> {

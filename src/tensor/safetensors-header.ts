@@ -34,6 +34,8 @@ export interface SafetensorsHeader {
 export const lengthBytes = 8;
 /** Longest JSON that is read; the format's own limit. */
 export const headerLimitBytes = 100_000_000;
+/** Names of real tensors have some 100 characters. */
+const longestName = 512;
 const metadataName = '__metadata__';
 
 /** Returns the header that `json` describes. Throws FormatError unless its tensors fill `dataBytes` exactly once. */
@@ -48,6 +50,7 @@ export function parseHeader(json: string, dataBytes: number, path: string): Safe
   const entries = new Map<string, SafetensorsEntry>();
   let metadata: Record<string, string> = {};
   for (const [name, value] of Object.entries(content)) {
+    if (name.length > longestName) throw problem('length of a name', `at most ${longestName}`, name.length);
     if (!isRecord(value)) throw problem(`header entry ${name}`, 'an object', value);
     if (name !== metadataName) {
       entries.set(name, parseEntry(name, value, dataStart, problem));

@@ -9,9 +9,10 @@ import { FormatError, InvalidOptionError } from '../../src/errors.js';
 import { readBundle } from '../../src/networks/bundle.js';
 import { loadModel } from '../../src/networks/load-model.js';
 import { planLoras } from '../../src/networks/lora.js';
+import { readLoraLayers } from '../../src/networks/lora-file.js';
 import { nameGraphs } from '../../src/networks/lora-names.js';
 import type { Model } from '../../src/networks/model.js';
-import { writeSafetensors } from '../../src/tensor/safetensors.js';
+import { openSafetensors, writeSafetensors } from '../../src/tensor/safetensors.js';
 import { axis, concat, createTensor, type Tensor } from '../../src/tensor/tensor.js';
 import { familyFixtures } from '../families/fixtures.js';
 import { assertClose, largestDifference, tinyBundlePath, writeTinyLora } from './tiny-model.js';
@@ -146,6 +147,31 @@ describe('LoRA files', () => {
     );
     assert.equal(model.loras.length, 1);
     await model.close();
+  });
+
+  it('with parts of other ways are understood by the last words of their names alone', async () => {
+    const others = [
+      'lora_mid.weight',
+      'hada_w1_a',
+      'lokr_w1',
+      'oft_blocks',
+      'diff_m',
+      'a.lora_magnitude_vector.default.w',
+    ];
+    const names = others.map((name, index) => `transformer.blocks.${index}.${name}`);
+    await writeSafetensors(
+      path,
+      Object.fromEntries([...names, '.lora_x.!', 'lora_mid.a'].map((name) => [name, ones(1)])),
+    );
+    const file = await openSafetensors(path);
+    const { layers, unknownKeys } = await readLoraLayers(file, path);
+    await file.close();
+    assert.deepEqual(layers, []);
+    assert.deepEqual(new Set(unknownKeys), new Set(file.entries.keys()));
+    await refused(
+      { ...toQ, [`.${'lora_'.repeat(20_000)}!`]: ones(1) },
+      /length of a name to be at most 512, got 100002/,
+    );
   });
 
   it('that lie about themselves are refused', async () => {

@@ -94,6 +94,7 @@ const broken: Record<string, Buffer> = {
   'a hole': fileBytes(`{"a":${entry(0, 8)},"b":${entry(12, 16)}}`, 16),
   'a start after the first byte': fileBytes(`{"a":${entry(4, 8)}}`, 8),
   'a name that comes twice': fileBytes(`{"a":${entry(0, 8)},"\\u0061":${entry(0, 8)}}`, 8),
+  'a name without end': fileBytes(`{"${'a'.repeat(513)}":${entry(0, 8)}}`, 8),
   'a field that comes twice': fileBytes('{"a":{"dtype":"F32","shape":[1],"shape":[2],"data_offsets":[0,8]}}', 8),
   'metadata that is no text': fileBytes(`{"__metadata__":{"x":1},"a":${entry(0, 8)}}`, 8),
 };
