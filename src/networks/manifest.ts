@@ -4,7 +4,9 @@ import { z } from 'zod';
 /** The manifest format that this version reads. A bundle with a higher one is refused. */
 export const manifestFormatVersion = 1;
 
-const positiveInt = z.int().min(1);
+/** Far above what models have, and low enough to be worked with. */
+export const count = z.int().min(1).max(100_000);
+const compression = z.int().min(1).max(256);
 const relativePath = z
   .string()
   .regex(/^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[\w.\-/]+$/, 'Expected a relative path inside the bundle')
@@ -12,44 +14,44 @@ const relativePath = z
 
 /** One causal state of a VAE graph: the latent-rate frames kept before one temporal convolution, zeros at the start. */
 const stateSchema = z.object({
-  channels: positiveInt,
+  channels: count,
   /** Frames kept, at the latent frame rate. */
-  frames: positiveInt,
+  frames: count,
   /** Height and width are those of the pixels divided by this. */
-  spatialDivisor: positiveInt,
+  spatialDivisor: count,
 });
 
 /** A VAE graph that takes a clip chunk by chunk: inputs `state_in_<i>`, outputs `state_out_<i>`. */
 const streamingGraphSchema = z.object({
   path: relativePath,
   /** Latent frames that one call takes, but for a clip's last ones; left out, any number. */
-  latentFrames: positiveInt.optional(),
+  latentFrames: count.optional(),
   /**
    * The graph that a clip's first chunk goes through, where that is another one: it takes no states, gives those of the
    * next call, and its first latent frame stands for one frame. Left out, the clip's first frame is repeated to fill one.
    */
-  first: z.object({ path: relativePath, latentFrames: positiveInt }).optional(),
+  first: z.object({ path: relativePath, latentFrames: count }).optional(),
   /** The graph takes a whole clip at once, whose first latent frame stands for one frame, and has no states. */
   whole: z.boolean().optional(),
   /**
    * A clip goes through in tiles of so many latent frames, each a whole clip to the graph, which begin `step` latent frames after one
    * another. A tile's first frame is dropped but in the clip's first tile, and what it then shares with the tile before is faded over.
    */
-  tiles: z.object({ latentFrames: positiveInt, step: positiveInt }).optional(),
+  tiles: z.object({ latentFrames: count, step: count }).optional(),
   /** What one latent frame is worked on with, beside states; left out, an estimate by the states. */
   work: z
     .object({
       /** Numbers held at once for each pixel. */
       numbersPerPixel: z.number().positive(),
       /** Where every place of a frame attends to every other: what its height and width in pixels are divided by there. */
-      attentionDivisor: positiveInt.optional(),
+      attentionDivisor: count.optional(),
     })
     .optional(),
   states: z.array(stateSchema).max(512),
 });
 
 /** What control nets add at one place: the latents' height and width are divided there by that, and rounded up. */
-const residualSchema = z.object({ channels: positiveInt, spatialDivisor: positiveInt });
+const residualSchema = z.object({ channels: count, spatialDivisor: count });
 
 const moduleName = z.string().regex(/^(?:[\w.]|\{n\})+$/);
 
@@ -60,7 +62,7 @@ const moduleName = z.string().regex(/^(?:[\w.]|\{n\})+$/);
 const otherNamesSchema = z.record(moduleName, z.union([moduleName, z.array(moduleName).min(1)])).optional();
 
 /** A graph that reads prompts, and how many tokens it takes. */
-const textEncoderSchema = z.object({ path: relativePath, maxTokens: positiveInt, padding: z.enum(['longest', 'max']) });
+const textEncoderSchema = z.object({ path: relativePath, maxTokens: count, padding: z.enum(['longest', 'max']) });
 
 /** What matrices may be stored as. */
 export const weightTypes = ['fp16', 'bf16', 'int8', 'int4'] as const;
@@ -103,6 +105,9 @@ export const tasks = [
   'reference',
 ] as const;
 
+/** Timesteps of a whole noise schedule, in every family. */
+const trainTimesteps = 1000;
+
 export const manifestSchema = z.object({
   formatVersion: z.literal(manifestFormatVersion),
   name: z.string().regex(/^[a-z0-9][a-z0-9.-]{0,63}$/),
@@ -111,28 +116,28 @@ export const manifestSchema = z.object({
   source: z.string().max(500),
   tasks: z.array(z.enum(tasks)).min(1),
   latent: z.object({
-    channels: positiveInt,
+    channels: count,
     /** Pixel frames a latent frame; a clip of T frames has (T - 1) / temporalCompression + 1 latent frames. */
-    temporalCompression: positiveInt,
+    temporalCompression: compression,
     /** Pixels a latent position, in height and in width. */
-    spatialCompression: positiveInt,
+    spatialCompression: compression,
     /** Width and height in pixels must be multiples of this. */
-    sizeMultiple: positiveInt,
+    sizeMultiple: count,
     /** Clips are as large as `defaults` says, and nothing else. Default false. */
     fixedSize: z.boolean().optional(),
     /** A clip has one frame more than a multiple of this. Default: temporalCompression. */
-    frameStep: positiveInt.optional(),
+    frameStep: count.optional(),
     /** Along which axis a run's noise is drawn first. Default: channels. */
     noiseOrder: z.enum(['channels', 'frames']).optional(),
     /** Linear map from latents [C] to RGB in [-1, 1], row-major [C][3], and its bias [3]: cheap previews. */
     rgb: z.object({ weights: z.array(z.array(z.number()).length(3)), bias: z.array(z.number()).length(3) }).optional(),
   }),
   defaults: z.object({
-    width: positiveInt,
-    height: positiveInt,
-    numFrames: positiveInt,
-    frameRate: z.number().positive(),
-    steps: positiveInt,
+    width: count,
+    height: count,
+    numFrames: z.int().min(1).max(1_000_000),
+    frameRate: z.number().positive().max(240),
+    steps: z.int().min(1).max(trainTimesteps),
     guidanceScale: z.number().min(0),
     /** The same where a source clip is followed, which needs less of it. Default: guidanceScale. */
     sourceGuidanceScale: z.number().min(0).optional(),
@@ -146,10 +151,10 @@ export const manifestSchema = z.object({
   }),
   /** Latent frames that the denoiser takes at a time, and how many of them neighbouring windows share. */
   window: z.object({
-    latentFrames: positiveInt,
+    latentFrames: count,
     overlap: z.int().min(0),
     /** A window is filled up to a multiple of this in front, and what was put there is dropped in the end. Default 1. */
-    multiple: positiveInt.optional(),
+    multiple: count.optional(),
   }),
   graphs: z.object({
     textEncoder: textEncoderSchema.extend({
@@ -251,9 +256,6 @@ export function frameStep({ latent }: Manifest): number {
 export function readsPictures({ graphs }: Pick<Manifest, 'graphs'>): boolean {
   return graphs.textEncoder.inputs?.includes('image_embeds') === true;
 }
-
-/** Timesteps of a whole noise schedule, in every family. */
-const trainTimesteps = 1000;
 
 /** Returns whether a call at that timestep is the second denoiser's. */
 export function isSecondDenoisers({ graphs }: Manifest, timestep: number): boolean {

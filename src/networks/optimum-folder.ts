@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { BundleError, expected } from '../errors.js';
 import { bundleFiles } from './bundle-layout.js';
-import { type BundleFile, type Manifest, manifestFormatVersion } from './manifest.js';
+import { type BundleFile, count, type Manifest, manifestFormatVersion } from './manifest.js';
 import type { SecondTextEncoder } from './optimum-text.js';
 import { readPadId } from './tokenizer-files.js';
 
@@ -42,25 +42,26 @@ const components: readonly string[] = ['scheduler', 'text_encoder', 'tokenizer',
 /** Where a pipeline has a second text encoder. */
 const secondComponents: readonly string[] = ['text_encoder_2', 'tokenizer_2'];
 
-const positiveInt = z.int().min(1);
+/** Channels of each level; from one to the next, pictures are halved. */
+const levels = z.array(count).min(1).max(8);
 const unetSchema = z.object({
-  in_channels: positiveInt,
-  out_channels: positiveInt,
-  sample_size: positiveInt,
-  block_out_channels: z.array(positiveInt).min(1),
+  in_channels: count,
+  out_channels: count,
+  sample_size: count,
+  block_out_channels: levels,
   addition_embed_type: z.literal('text_time').nullish(),
   time_cond_proj_dim: z.int().min(4).nullish(),
 });
 const vaeSchema = z.object({
   scaling_factor: z.number().positive(),
-  block_out_channels: z.array(positiveInt).min(1),
-  latent_channels: positiveInt,
+  block_out_channels: levels,
+  latent_channels: count,
   mid_block_add_attention: z.boolean().optional(),
   shift_factor: z.null().optional(),
   latents_mean: z.null().optional(),
   latents_std: z.null().optional(),
 });
-const textEncoderSchema = z.object({ max_position_embeddings: positiveInt, num_hidden_layers: positiveInt });
+const textEncoderSchema = z.object({ max_position_embeddings: count, num_hidden_layers: count });
 
 /** What diffusers' pipelines of pictures do unless they are told otherwise. */
 const defaults = { steps: 50, guidanceScale: 7.5, strength: 0.8, negativePrompt: '' };

@@ -168,6 +168,14 @@ test('a folder that can’t be read is named with what is wrong', async () => {
         ),
       /vae_decoder\/config\.json to be the config of a network of pictures, but scaling_factor/,
     ],
+    [
+      'endless',
+      (copy) =>
+        editJson(path.join(copy, 'text_encoder/config.json'), (config) =>
+          Object.assign(config, { max_position_embeddings: 10 ** 9 }),
+        ),
+      /text_encoder\/config\.json .*but max_position_embeddings: .*<=100000/,
+    ],
   ];
   for (const [name, alter, message] of cases) {
     await assert.rejects(readBundle(await altered(name, alter)), (error) => {
