@@ -24,6 +24,7 @@ function rules(manifest: Manifest): readonly (readonly [problem: string, isKept:
     ...(graphs.textEncoder2 === undefined ? [] : [tokenizerFile(tokenizerFolders.textEncoder2)]),
   ];
   const needed = [bundleFiles.schedulerConfig, ...tokenizers, ...graphPaths];
+  const otherNames = [graphs.textEncoder, graphs.denoiser].flatMap((graph) => Object.keys(graph.otherNames ?? {}));
   const unlisted = needed.find((path) => !listed.has(path));
   return [
     [`files: expected each path once`, listed.size === files.length],
@@ -73,6 +74,11 @@ function rules(manifest: Manifest): readonly (readonly [problem: string, isKept:
       (defaults.numFrames - 1) % frameStep(manifest) === 0,
     ],
     ['window.overlap: expected fewer than window.latentFrames', window.overlap < window.latentFrames],
+    [
+      'otherNames: expected at most 4 {n} in a name, and more than digits between two',
+      // Such names are searched for, and where one number may end at many places, the ways to do so multiply.
+      otherNames.every((name) => name.split('{n}').length <= 5 && !/\{n\}\d*\{n\}/.test(name)),
+    ],
     ['graphs.denoiser.inputs: expected each input once', new Set(inputs).size === inputs.length],
     [
       'graphs.denoiser.conditionMask: expected the meaning of each channel exactly when condition_mask is an input',

@@ -147,6 +147,14 @@ test('a manifest that is no manifest names the field', async () => {
     ['graphs.denoiser.knownFrames', () => 'held', /condition_mask alone with knownFrames "held"/],
     ['graphs.denoiser.knownPlace', () => 'before', /knownPlace: expected knownFrames "told" and condition_latents/],
     ['graphs.textEncoder.inputs', () => ['image_embeds'], /imageEncoder: expected it exactly when image_embeds/],
+    [
+      'graphs.denoiser.otherNames',
+      () => ({ ['{n}'.repeat(12)]: 'x' }),
+      /otherNames: expected at most 4 \{n\} in a name/,
+    ],
+    ['graphs.denoiser.otherNames', () => ({ 'a{n}0{n}': 'x' }), /otherNames: .* more than digits between two/],
+    ['graphs.textEncoder.otherNames', () => ({ 'a.{n}{n}': ['x', 'y'] }), /otherNames: .* more than digits/],
+    ['graphs.denoiser.otherNames', () => ({ [`a{n}.b${'_{n}'.repeat(4)}`]: 'x' }), /otherNames: expected at most 4/],
     ['graphs.denoiser.knownNoise', () => 0.1, /knownNoise: expected knownFrames "held"/],
   ];
   for (const [path, edit, part] of cases) {
