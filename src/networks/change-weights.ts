@@ -11,6 +11,7 @@ import {
   modelFields,
   nodeFields,
   readLayouts,
+  readShape,
   tensorFields,
   type WeightLayout,
 } from './onnx-file.js';
@@ -87,14 +88,14 @@ function changedGraph(
     const newName = change === undefined ? name : baseName(name);
     kept.push(...bytesField(graphFields.initializer, referredTensor(file, fileName, part.bytes, newName)));
     if (change === undefined) continue;
-    const type = file.numbers(part.bytes, tensorFields.dataType).at(-1) ?? 0;
+    const type = file.number(part.bytes, tensorFields.dataType);
     if (!floatTypes.includes(type)) {
       throw new BundleError(
         `The weight ${name} of ${fileName} is not stored as floats, so that nothing can be added to it. ` +
           'Export the model with --dtype fp32, fp16 or bf16.',
       );
     }
-    added.push(...sum(change, file.numbers(part.bytes, tensorFields.dims), type, layouts.get(name) === 'transposed'));
+    added.push(...sum(change, readShape(file, part.bytes), type, layouts.get(name) === 'transposed'));
   }
   return [...added, ...kept];
 }

@@ -1,7 +1,7 @@
-// Reads the outline of an ONNX file (weights by name and shape, nodes, outputs) without reading the weights.
+// Reads what an ONNX file holds (weights by name and shape, nodes, outputs) without reading the weights.
 // Field numbers: onnx.proto of ONNX 1.23 (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 import { sizeOf } from '../tensor/tensor.js';
-import { notOnnx, ProtoFile } from './proto-file.js';
+import { notOnnx, ProtoFile, type Range } from './proto-file.js';
 
 /** A weight of a graph. */
 export interface Weight {
@@ -12,11 +12,16 @@ export interface Weight {
   readonly dataType: number;
 }
 
-/** What an ONNX file holds, but for the weights' numbers and the bodies of subgraphs. */
+/** A graph's weights, but for their numbers, and its outputs. */
 export interface GraphOutline {
   readonly weights: readonly Weight[];
-  readonly nodes: readonly { readonly name: string; readonly opType: string }[];
   readonly outputNames: readonly string[];
+}
+
+/** An operation of a graph. */
+export interface GraphNode {
+  readonly name: string;
+  readonly opType: string;
 }
 
 /** Numbers of the fields that are read or written here. */
@@ -39,35 +44,52 @@ const valueInfoFields = { name: 1 } as const;
 
 /** Returns the outline of an ONNX file. Throws BundleError when it is no such file. Blocks for some milliseconds. */
 export function readGraphOutline(path: string): GraphOutline {
-  const file = new ProtoFile(path);
-  try {
+  return readGraph(path, (file, graph) => {
     const layouts = readLayouts(file);
     const weights: Weight[] = [];
-    const nodes: { name: string; opType: string }[] = [];
     const outputNames: string[] = [];
-    for (const graph of file.messages(file.whole, modelFields.graph)) {
-      for (const part of file.fields(graph)) {
-        if (part.bytes === undefined) continue;
-        if (part.field === graphFields.node) {
-          nodes.push({
-            name: file.text(part.bytes, nodeFields.name),
-            opType: file.text(part.bytes, nodeFields.opType),
-          });
-        } else if (part.field === graphFields.initializer) {
-          const name = file.text(part.bytes, tensorFields.name);
-          const stored = file.numbers(part.bytes, tensorFields.dims);
-          const dataType = file.numbers(part.bytes, tensorFields.dataType).at(-1) ?? 0;
-          weights.push(asInPyTorch({ name, shape: stored, dataType }, layouts.get(name)));
-        } else if (part.field === graphFields.output) {
-          outputNames.push(file.text(part.bytes, valueInfoFields.name));
-        }
+    for (const part of file.fields(graph)) {
+      if (part.bytes === undefined) continue;
+      if (part.field === graphFields.initializer) {
+        const name = file.text(part.bytes, tensorFields.name);
+        const stored = readShape(file, part.bytes);
+        const dataType = file.number(part.bytes, tensorFields.dataType);
+        weights.push(asInPyTorch({ name, shape: stored, dataType }, layouts.get(name)));
+      } else if (part.field === graphFields.output) {
+        outputNames.push(file.text(part.bytes, valueInfoFields.name));
       }
     }
     if (outputNames.length === 0) throw notOnnx(path);
-    return { weights, nodes, outputNames };
+    return { weights, outputNames };
+  });
+}
+
+/** Returns the nodes of an ONNX file's graph, not those of subgraphs. Throws BundleError as `readGraphOutline` does. */
+export function readNodes(path: string): GraphNode[] {
+  return readGraph(path, (file, graph) =>
+    Array.from(file.messages(graph, graphFields.node), (node) => ({
+      name: file.text(node, nodeFields.name),
+      opType: file.text(node, nodeFields.opType),
+    })),
+  );
+}
+
+function readGraph<T>(path: string, read: (file: ProtoFile, graph: Range) => T): T {
+  const file = new ProtoFile(path);
+  try {
+    const [graph, another] = file.messages(file.whole, modelFields.graph);
+    if (graph === undefined || another !== undefined) throw notOnnx(path);
+    return read(file, graph);
   } finally {
     file.close();
   }
+}
+
+const mostDims = 16;
+
+/** Returns the shape of a tensor as it is stored. */
+export function readShape(file: ProtoFile, tensor: Range): number[] {
+  return file.numbers(tensor, tensorFields.dims, mostDims);
 }
 
 function asInPyTorch(weight: Weight, layout: WeightLayout | undefined): Weight {

@@ -4,7 +4,7 @@ import { env, InferenceSession, Tensor } from 'onnxruntime-node';
 import { BundleError } from '../errors.js';
 import { changeWeights } from './change-weights.js';
 import type { Device } from './model.js';
-import { readGraphOutline } from './onnx-file.js';
+import { readGraphOutline, readNodes } from './onnx-file.js';
 import { probeModel } from './probe-model.js';
 import type { TensorInfo } from './session.js';
 import { type Fault, isStateName, type SessionSpec } from './worker-protocol.js';
@@ -126,10 +126,10 @@ function withWeightsIn(folder: string, chosen: InferenceSession.SessionOptions):
  * 2^-11 and only within [-pi, pi] (WGSL 15.7.4.1), which timestep and rotary embeddings carry into every layer.
  */
 function webgpuOptions(path: string): InferenceSession.SessionOptions {
-  const { nodes, outputNames } = readGraphOutline(path);
+  const { outputNames } = readGraphOutline(path);
   const preferredOutputLocation: Record<string, 'cpu' | 'gpu-buffer'> = {};
   for (const name of outputNames) preferredOutputLocation[name] = isStateName(name) ? 'gpu-buffer' : 'cpu';
-  const forceCpuNodeNames = nodes
+  const forceCpuNodeNames = readNodes(path)
     .filter(({ name, opType }) => (opType === 'Sin' || opType === 'Cos') && name !== '')
     .map(({ name }) => name);
   // An empty list is refused.

@@ -25,6 +25,8 @@ export interface Field {
 
 const wireTypes = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const;
 const longestText = 4096;
+/** Far above what a graph has: a transformer of 30 layers is some 5,000 nodes. */
+const mostFields = 1_000_000;
 
 /** A protobuf file, open for reading parts of it. Close it when done. */
 export class ProtoFile {
@@ -46,10 +48,11 @@ export class ProtoFile {
     closeSync(this.#descriptor);
   }
 
-  /** Yields the fields of a message in their order. Throws BundleError where the bytes are no message. */
+  /** Yields the fields of a message in their order. Throws BundleError where the bytes are no message, or there are more than a million. */
   *fields({ start, end }: Range): Generator<Field> {
     let at = start;
-    while (at < end) {
+    for (let count = 0; at < end; count++) {
+      if (count === mostFields) throw notOnnx(this.#path);
       const key = this.#varint(at, end);
       const field = Math.floor(key.value / 8);
       const wireType = key.value % 8;
@@ -97,15 +100,25 @@ export class ProtoFile {
     return text;
   }
 
-  /** All numbers of that field, packed or not. */
-  numbers(range: Range, field: number): number[] {
+  /** The last number of that field, or 0. */
+  number(range: Range, field: number): number {
+    let last = 0;
+    for (const part of this.fields(range)) if (part.field === field) last = part.number ?? last;
+    return last;
+  }
+
+  /** All numbers of that field, packed or not. Throws BundleError where they are more than `most`. */
+  numbers(range: Range, field: number, most: number): number[] {
     const numbers: number[] = [];
+    const add = (value: number) => {
+      if (numbers.push(value) > most) throw notOnnx(this.#path);
+    };
     for (const part of this.fields(range)) {
       if (part.field !== field) continue;
-      if (part.number !== undefined) numbers.push(part.number);
+      if (part.number !== undefined) add(part.number);
       for (let at = part.bytes?.start ?? 0; at < (part.bytes?.end ?? 0); ) {
         const { value, next } = this.#varint(at, part.bytes?.end ?? 0);
-        numbers.push(value);
+        add(value);
         at = next;
       }
     }

@@ -5,8 +5,17 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { BundleError } from '../../src/errors.js';
 import { changeWeights } from '../../src/networks/change-weights.js';
-import { countParameters, dataTypes, readGraphOutline } from '../../src/networks/onnx-file.js';
+import {
+  countParameters,
+  dataTypes,
+  graphFields,
+  modelFields,
+  readGraphOutline,
+  readNodes,
+  tensorFields,
+} from '../../src/networks/onnx-file.js';
 import { probeModel } from '../../src/networks/probe-model.js';
+import { bytesField } from '../../src/networks/proto-writer.js';
 import { fixture } from './fixtures.js';
 
 test('the outline of a graph tells its weights, nodes and outputs', () => {
@@ -17,13 +26,13 @@ test('the outline of a graph tells its weights, nodes and outputs', () => {
       { name: 'one', shape: [1], dataType: dataTypes.float32 },
       { name: 'step', shape: [1], dataType: dataTypes.int64 },
     ],
-    nodes: [
-      { name: 'node_scale', opType: 'Mul' },
-      { name: 'node_add', opType: 'Add' },
-      { name: 'node_step', opType: 'Add' },
-    ],
     outputNames: ['y', 'j'],
   });
+  assert.deepEqual(readNodes(fixture('affine.onnx')), [
+    { name: 'node_scale', opType: 'Mul' },
+    { name: 'node_add', opType: 'Add' },
+    { name: 'node_step', opType: 'Add' },
+  ]);
   assert.equal(countParameters(outline), 3);
   assert.equal(countParameters({ ...outline, weights: [{ name: 'w', shape: [4, 3, 2], dataType: 1 }] }), 24);
 });
@@ -76,6 +85,28 @@ test('a file cut anywhere, or with any byte changed, is read or refused, and not
     const changed = Uint8Array.from(whole);
     changed[at] = 0xff;
     await read(changed);
+  }
+  await rm(folder, { recursive: true });
+});
+
+test('a graph that claims more than networks have is refused', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'reelspace-onnx-'));
+  const path = join(folder, 'model.onnx');
+  const read = async (...graphs: Uint8Array[][]) => {
+    const output = bytesField(graphFields.output, bytesField(1, 'y'));
+    await writeFile(
+      path,
+      Buffer.concat(graphs.flatMap((graph) => bytesField(modelFields.graph, [...graph, ...output]))),
+    );
+    return readGraphOutline(path);
+  };
+  const tensor = (dims: number) =>
+    bytesField(graphFields.initializer, bytesField(tensorFields.dims, Buffer.alloc(dims, 3)));
+  const nodes = (count: number) => [Buffer.alloc(2 * count, Uint8Array.of((graphFields.node << 3) | 2, 0))];
+  const { weights } = await read([...tensor(16), ...nodes(100_000)]);
+  assert.deepEqual(weights, [{ name: '', shape: new Array(16).fill(3), dataType: 0 }]);
+  for (const graphs of [[tensor(17)], [nodes(1_000_000)], [nodes(1), nodes(1)]]) {
+    await assert.rejects(read(...graphs), /model\.onnx to be an ONNX model/);
   }
   await rm(folder, { recursive: true });
 });
