@@ -46,6 +46,13 @@ export function graphPath({ graphs }: Manifest, graph: GraphName): string | unde
   return graphs.controlNets?.find(({ kind }) => controlNetName(kind) === graph)?.path;
 }
 
+/** Returns all files that are opened for a graph; none when the bundle has no such graph. */
+export function openedFiles(manifest: Manifest, graph: GraphName): string[] {
+  const opened = graphPath(manifest, graph);
+  const first = graph === 'vaeEncoder' || graph === 'vaeDecoder' ? manifest.graphs[graph].first?.path : undefined;
+  return [opened, first].filter((path) => path !== undefined);
+}
+
 /** Returns the files of a graph: the one that is opened, and whatever lies beside it; none when the bundle has no such graph. */
 export function graphFiles(manifest: Manifest, graph: GraphName): BundleFile[] {
   const opened = graphPath(manifest, graph);

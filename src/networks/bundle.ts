@@ -10,6 +10,7 @@ import { bundleFiles, graphFiles, graphsOf } from './bundle-layout.js';
 import { type BundleFile, type Manifest, manifestFormatVersion, manifestSchema } from './manifest.js';
 import { manifestProblem } from './manifest-rules.js';
 import { type OptimumLayout, optimumFiles, readOptimumFolder } from './optimum-folder.js';
+import { assertWeightsListed } from './weight-files.js';
 
 /** A folder of a model whose manifest is in order and whose files are all there. */
 export interface Bundle {
@@ -66,7 +67,8 @@ async function readExported(path: string): Promise<Bundle> {
   return { path, manifest, schedulerConfig: await readSchedulerConfig(path), optimum: layout };
 }
 
-/** Returns once every file of a bundle has been hashed. Throws BundleError that names all whose SHA-256 is another. */
+/** Returns once every file of a bundle has been hashed. Throws BundleError that names all whose SHA-256 is another, or a file with weights
+ * that has none. */
 export async function verifyBundle({ path, manifest }: Bundle): Promise<void> {
   if (manifest.files.some(({ sha256 }) => sha256 === undefined)) {
     throw new BundleError(
@@ -75,6 +77,7 @@ export async function verifyBundle({ path, manifest }: Bundle): Promise<void> {
     );
   }
   await verifyFiles(path, manifest.files);
+  for (const graph of graphsOf(manifest)) assertWeightsListed({ path, manifest }, graph);
 }
 
 /**

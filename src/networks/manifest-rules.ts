@@ -1,6 +1,6 @@
 // What the fields of a manifest have to say to each other.
 import { posix } from 'node:path';
-import { bundleFiles, graphPath, graphsOf, tokenizerFile, tokenizerFolders } from './bundle-layout.js';
+import { bundleFiles, graphsOf, openedFiles, tokenizerFile, tokenizerFolders } from './bundle-layout.js';
 import { frameStep, type Manifest, readsPictures } from './manifest.js';
 
 /** Returns the first field that contradicts another and how, or undefined when all agree. */
@@ -15,14 +15,11 @@ function rules(manifest: Manifest): readonly (readonly [problem: string, isKept:
   const kinds = graphs.controlNets?.map(({ kind }) => kind) ?? [];
   const listed = new Set(files.map(({ path }) => path));
   const halves = [graphs.vaeEncoder, graphs.vaeDecoder];
-  const graphPaths = [
-    ...graphsOf(manifest).flatMap((graph) => graphPath(manifest, graph) ?? []),
-    ...halves.flatMap(({ first }) => first?.path ?? []),
-  ];
   const tokenizers = [
     tokenizerFile(tokenizerFolders.textEncoder),
     ...(graphs.textEncoder2 === undefined ? [] : [tokenizerFile(tokenizerFolders.textEncoder2)]),
   ];
+  const graphPaths = graphsOf(manifest).flatMap((graph) => openedFiles(manifest, graph));
   const needed = [bundleFiles.schedulerConfig, ...tokenizers, ...graphPaths];
   const otherNames = [graphs.textEncoder, graphs.denoiser].flatMap((graph) => Object.keys(graph.otherNames ?? {}));
   const unlisted = needed.find((path) => !listed.has(path));

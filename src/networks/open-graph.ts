@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { BundleError } from '../errors.js';
 import { type Bundle, verifyFiles } from './bundle.js';
-import { type GraphName, graphFiles, graphPath, isControlNet } from './bundle-layout.js';
+import { type GraphName, graphFiles, isControlNet, openedFiles } from './bundle-layout.js';
 import { residualName } from './control-net.js';
 import { conditionMaskLength, type Manifest, readsPictures, type StreamingGraph } from './manifest.js';
 import { openSession, type SessionOptions } from './open-session.js';
@@ -10,6 +10,7 @@ import { translateOptimum } from './optimum-graphs.js';
 import { joinTextEncoders } from './optimum-text.js';
 import type { GraphInfo, NetworkSession, TensorInfo } from './session.js';
 import { deviationOutput, noiseInput } from './vae-stream.js';
+import { assertWeightsListed } from './weight-files.js';
 import { isStateName, stateInput, stateOutput } from './worker-protocol.js';
 
 /**
@@ -18,15 +19,12 @@ import { isStateName, stateInput, stateOutput } from './worker-protocol.js';
  */
 export async function openGraph(bundle: Bundle, graph: GraphName, options: SessionOptions): Promise<NetworkSession> {
   const { manifest } = bundle;
-  const file = graphPath(manifest, graph);
-  if (file === undefined) throw new BundleError(`The bundle ${bundle.path} has no ${graph}. Use another model.`);
-  const path = join(bundle.path, file);
-  const first = graph === 'vaeEncoder' || graph === 'vaeDecoder' ? manifest.graphs[graph].first : undefined;
-  const firstPath = first === undefined ? undefined : join(bundle.path, first.path);
+  const [path, firstPath] = openedFiles(manifest, graph).map((file) => join(bundle.path, file));
+  if (path === undefined) throw new BundleError(`The bundle ${bundle.path} has no ${graph}. Use another model.`);
   // Hashing costs less than loading and goes on beside it. Where both fail, the hash says why.
   const [verified, opened] = await Promise.allSettled([
     verifyFiles(bundle.path, graphFiles(manifest, graph)),
-    openSession(path, { ...options, firstPath }),
+    openChecked(bundle, graph, path, { ...options, firstPath }),
   ]);
   if (opened.status === 'rejected') throw verified.status === 'rejected' ? verified.reason : opened.reason;
   const session = await translated(bundle, graph, opened.value, options);
@@ -39,6 +37,17 @@ export async function openGraph(bundle: Bundle, graph: GraphName, options: Sessi
   await session.release();
   if (verified.status === 'rejected') throw verified.reason;
   throw new BundleError(`${problem}. Export the bundle again.`);
+}
+
+/** Returns the network once it has been seen that it reads nothing but what is hashed; folders of optimum have no hashes. */
+async function openChecked(
+  bundle: Bundle,
+  graph: GraphName,
+  path: string,
+  options: SessionOptions,
+): Promise<NetworkSession> {
+  if (bundle.optimum === undefined) assertWeightsListed(bundle, graph);
+  return openSession(path, options);
 }
 
 /** Returns the session with the inputs and outputs that a bundle's graph has. */

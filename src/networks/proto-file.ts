@@ -79,6 +79,13 @@ export class ProtoFile {
     for (const part of this.fields(range)) if (part.field === field && part.bytes !== undefined) yield part.bytes;
   }
 
+  /** Whether these bytes may hold others: a quick look at all but long ones, which spares going through their fields. */
+  mayHold({ start, end }: Range, wanted: Buffer): boolean {
+    if (start < this.#windowStart || end > this.#windowEnd) this.#readWindow(start);
+    const from = start - this.#windowStart;
+    return end > this.#windowEnd || this.#window.subarray(from, from + end - start).includes(wanted);
+  }
+
   /** A copy of these bytes. */
   bytes({ start, end }: Range): Buffer {
     const bytes = Buffer.alloc(end - start);
@@ -138,12 +145,13 @@ export class ProtoFile {
   }
 
   #byte(at: number): number {
-    if (at < this.#windowStart || at >= this.#windowEnd) {
-      this.#windowStart = at;
-      this.#windowEnd = at + readSync(this.#descriptor, this.#window, 0, this.#window.length, at);
-    }
+    if (at < this.#windowStart || at >= this.#windowEnd) this.#readWindow(at);
     const byte = this.#window[at - this.#windowStart];
     if (byte === undefined || at >= this.#windowEnd) throw notOnnx(this.#path);
     return byte;
+  }
+  #readWindow(start: number): void {
+    this.#windowStart = start;
+    this.#windowEnd = start + readSync(this.#descriptor, this.#window, 0, this.#window.length, start);
   }
 }

@@ -8,8 +8,11 @@ import { fileURLToPath } from 'node:url';
 import { BundleError } from '../../src/errors.js';
 import { listModels, readBundle, verifyBundle } from '../../src/networks/bundle.js';
 import { type GraphName, graphPath, graphsOf } from '../../src/networks/bundle-layout.js';
+import { changeWeights } from '../../src/networks/change-weights.js';
 import { inspectBundle } from '../../src/networks/inspect.js';
+import { dataTypes, readGraphOutline } from '../../src/networks/onnx-file.js';
 import { openGraph } from '../../src/networks/open-graph.js';
+import { sizeOf } from '../../src/tensor/tensor.js';
 
 const tiny = fileURLToPath(new URL('../../../test/fixtures/tiny-bundle/', import.meta.url));
 let scratch: string;
@@ -221,6 +224,42 @@ test('an altered graph is named when it is opened, and all altered files when th
   await (await openGraph(bundle, 'vaeEncoder', { device: 'cpu' })).release();
   const both = /transformer\/model\.onnx has another SHA-256; vae_decoder\/model\.onnx has another SHA-256\./;
   await rejects(verifyBundle(bundle), both);
+});
+
+test('weights lie in files that the manifest lists, and are hashed with them', async () => {
+  const folder = await copyOfTiny();
+  const [graph, weights] = ['text_encoder/model.onnx', 'text_encoder/weights.bin'];
+  const place = join(folder, weights);
+  await cp(join(folder, graph), place);
+  const [first] = readGraphOutline(place).weights.filter(({ dataType }) => dataType === dataTypes.float32);
+  assert.ok(first !== undefined);
+  const values = new Float32Array(sizeOf(first.shape));
+  // What a graph of changed weights refers to is the file that it was made of.
+  const referring = changeWeights(place, [{ weight: first.name, terms: [{ values }] }]);
+  await writeFile(join(folder, graph), referring);
+  const relist = async (...paths: string[]) => {
+    const file = join(folder, 'reelspace.json');
+    const manifest = JSON.parse(await readFile(file, 'utf8'));
+    const others = manifest.files.filter(({ path }: { path: string }) => !paths.includes(path));
+    const listed = await Promise.all(
+      paths.map(async (path) => {
+        const bytes = await readFile(join(folder, path));
+        return { path, sizeBytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
+      }),
+    );
+    await writeFile(file, JSON.stringify({ ...manifest, files: [...others, ...listed] }));
+    return readBundle(folder);
+  };
+  const unlisted = await relist(graph);
+  const message = /text_encoder\/model\.onnx .*has weights in "weights\.bin", which is none of the files beside it/;
+  await rejects(openGraph(unlisted, 'textEncoder', { device: 'cpu' }), message);
+  await rejects(verifyBundle(unlisted), message);
+  const listed = await relist(graph, weights);
+  await (await openGraph(listed, 'textEncoder', { device: 'cpu' })).release();
+  await verifyBundle(listed);
+  const bytes = await readFile(place);
+  await writeFile(place, bytes.with(bytes.length >> 1, 99));
+  await rejects(openGraph(listed, 'textEncoder', { device: 'cpu' }), /weights\.bin has another SHA-256/);
 });
 
 test('no link leads out of the folder', async () => {
