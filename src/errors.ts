@@ -105,13 +105,17 @@ export function throwIfCancelled(signal: AbortSignal | undefined): void {
 }
 
 const longestValueShown = 80;
+const mostEntriesShown = 8;
+const mostLevelsShown = 2;
 
-function describe(value: unknown): string {
+function describe(value: unknown, level = 1): string {
   if (typeof value === 'string') return JSON.stringify(shorten(value));
   if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean') return String(value);
   if (value === null || value === undefined) return String(value);
-  if (Array.isArray(value)) return shorten(`[${value.map(describe).join(', ')}]`);
-  return typeof value;
+  if (!Array.isArray(value)) return typeof value;
+  if (level > mostLevelsShown) return '[…]';
+  const shown = value.slice(0, mostEntriesShown).map((entry) => describe(entry, level + 1));
+  return shorten(`[${[...shown, ...(value.length > mostEntriesShown ? ['…'] : [])].join(', ')}]`);
 }
 
 function shorten(text: string): string {

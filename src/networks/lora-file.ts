@@ -4,6 +4,7 @@
 //   diffusers  <module>.lora.down.weight, <module>.lora.up.weight, in older files <attention>.processor.to_q_lora.down.weight and so on
 import { z } from 'zod';
 import { expected, FormatError } from '../errors.js';
+import { isShallow } from '../tensor/json-text.js';
 import type { SafetensorsFile } from '../tensor/safetensors.js';
 
 /** What a file has for one module, by the names of its tensors. */
@@ -122,6 +123,8 @@ async function readAlpha(file: SafetensorsFile, key: string): Promise<number> {
 }
 
 const adapterSchema = z.record(z.string(), z.unknown());
+/** More than the patterns and lists that are in it lie deep. */
+const adapterLevels = 8;
 
 /**
  * Returns the function that gives the factor of modules which have no alpha of their own: as the metadata say that
@@ -132,7 +135,7 @@ function readAlphas({ metadata }: SafetensorsFile, path: string): (module: strin
   if (text === undefined) return () => 1;
   let config: Record<string, unknown>;
   try {
-    config = adapterSchema.parse(JSON.parse(text));
+    config = adapterSchema.parse(isShallow(text, adapterLevels) ? JSON.parse(text) : undefined);
   } catch (cause) {
     throw new FormatError(`Expected lora_adapter_metadata of ${path} to be a JSON object.`, { cause });
   }

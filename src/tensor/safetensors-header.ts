@@ -2,6 +2,7 @@
 //
 // Format: https://github.com/huggingface/safetensors (README, "Format"): 8 bytes little-endian header length, JSON, data.
 import { expected, FormatError } from '../errors.js';
+import { endOfString, isShallow } from './json-text.js';
 import { sizeOf } from './tensor.js';
 
 /** Bytes an element of each type takes. Types of less than a byte are not read. */
@@ -32,8 +33,10 @@ export interface SafetensorsHeader {
 
 /** Bytes before the JSON, which give its length. */
 export const lengthBytes = 8;
-/** Longest JSON that is read; the format's own limit. */
-export const headerLimitBytes = 100_000_000;
+/** Longest JSON that is read. The format allows 100 MB; headers of real files have less than one. */
+export const headerLimitBytes = 16 * 2 ** 20;
+/** The header, its entries, and their lists. */
+const headerLevels = 3;
 /** Names of real tensors have some 100 characters. */
 const longestName = 512;
 const metadataName = '__metadata__';
@@ -108,6 +111,9 @@ type Problem = (name: string, rule: string, value: unknown) => FormatError;
 
 function parseJson(json: string, problem: Problem): Record<string, unknown> {
   if (!json.startsWith('{')) throw problem('the header', 'a JSON object', json);
+  if (!isShallow(json, headerLevels)) {
+    throw problem('the header', `at most ${headerLevels} levels, and two million lists and objects`, json);
+  }
   try {
     return JSON.parse(json);
   } catch (cause) {
@@ -140,15 +146,20 @@ function parseEntry(
 /** Returns a key that one object of valid JSON holds twice; JSON.parse would keep the last one in silence. */
 function findRepeatedKey(json: string): string | undefined {
   const open: Set<string>[] = [];
-  for (const [token, key] of json.matchAll(/("[^"\\]*(?:\\.[^"\\]*)*")\s*:|"[^"\\]*(?:\\.[^"\\]*)*"|[{}]/g)) {
-    if (token === '{') open.push(new Set());
-    else if (token === '}') open.pop();
-    else if (key !== undefined) {
-      const name: string = JSON.parse(key);
+  let text = '';
+  for (let at = 0; at < json.length; ) {
+    const sign = json[at];
+    const next = sign === '"' ? endOfString(json, at) : at + 1;
+    if (sign === '{') open.push(new Set());
+    else if (sign === '}') open.pop();
+    else if (sign === '"') text = json.slice(at, next);
+    else if (sign === ':') {
+      const name: string = JSON.parse(text);
       const seen = open.at(-1);
       if (seen?.has(name)) return name;
       seen?.add(name);
     }
+    at = next;
   }
   return undefined;
 }

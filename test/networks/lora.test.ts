@@ -236,7 +236,9 @@ describe('LoRA files', () => {
     await refused(tensors, /is a DoRA/, {
       lora_adapter_metadata: JSON.stringify({ ...described, 'text_encoder.use_dora': true }),
     });
-    await refused(tensors, /lora_adapter_metadata .* a JSON object/, { lora_adapter_metadata: '[' });
+    for (const lora_adapter_metadata of ['[', `{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`]) {
+      await refused(tensors, /lora_adapter_metadata .* a JSON object/, { lora_adapter_metadata });
+    }
   });
 
   it('name modules in any way and change the same weights by the same numbers', async () => {
