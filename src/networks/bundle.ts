@@ -2,11 +2,12 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readdir, readFile, realpath, stat } from 'node:fs/promises';
-import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path';
+import { basename, dirname, isAbsolute, join, posix, relative, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { BundleError, expected } from '../errors.js';
-import { bundleFiles, graphFiles, graphsOf } from './bundle-layout.js';
+import { isShallow } from '../tensor/json-text.js';
+import { bundleFiles, graphFiles, graphsOf, tokenizerFolders } from './bundle-layout.js';
 import { type BundleFile, type Manifest, manifestFormatVersion, manifestSchema } from './manifest.js';
 import { manifestProblem } from './manifest-rules.js';
 import { type OptimumLayout, optimumFiles, readOptimumFolder } from './optimum-folder.js';
@@ -34,7 +35,11 @@ export interface ModelListing {
 /** The package's models folder, seen from dist/src/networks. */
 const modelsFolder = fileURLToPath(new URL('../../../models/', import.meta.url));
 /** Vocabularies of 256,000 pieces take some 20 MB. */
-const textLimitBytes = 64 * 2 ** 20;
+const tokenizerLimitBytes = 64 * 2 ** 20;
+/** Of the manifest and of configs, which take some 10 kB. */
+const configLimitBytes = 2 ** 20;
+/** Tokenizers of transformers have some 10. */
+const jsonLevels = 64;
 const hashChunkBytes = 2 ** 20;
 
 /**
@@ -178,11 +183,19 @@ export async function readBundleJson(folder: string, path: string): Promise<Reco
 /** Returns scheduler_config.json, where the bare -Infinity that Python writes is read as null: of `lambda_min_clipped` both say the same. */
 async function readSchedulerConfig(folder: string): Promise<Record<string, unknown>> {
   const text = await readBundleText(folder, bundleFiles.schedulerConfig);
-  const json = text.replace(/("[^"\\]*(?:\\.[^"\\]*)*")|-Infinity\b/g, (_, string?: string) => string ?? 'null');
+  // What lies in quotes is matched so as to stay, and a text without its end is gone through once.
+  const json = text.replace(/"[^"\\]*(?:\\.?[^"\\]*)*"?|-Infinity\b/gs, (part) =>
+    part === '-Infinity' ? 'null' : part,
+  );
   return parseObject(json, join(folder, bundleFiles.schedulerConfig));
 }
 
 function parseObject(text: string, place: string): Record<string, unknown> {
+  if (!isShallow(text, jsonLevels)) {
+    throw new BundleError(
+      `Expected ${place} to be JSON of at most ${jsonLevels} levels, and two million lists and objects. Get the bundle again.`,
+    );
+  }
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -201,7 +214,9 @@ function parseObject(text: string, place: string): Record<string, unknown> {
 export async function readBundleText(folder: string, path: string): Promise<string> {
   const { size } = await statInside(folder, path);
   const place = join(folder, path);
-  if (size > textLimitBytes) throw new BundleError(expected(place, `at most ${textLimitBytes} bytes`, size));
+  const isTokenizer = Object.values<string>(tokenizerFolders).includes(posix.dirname(path));
+  const most = isTokenizer ? tokenizerLimitBytes : configLimitBytes;
+  if (size > most) throw new BundleError(expected(place, `at most ${most} bytes`, size));
   return readFile(place, 'utf8');
 }
 

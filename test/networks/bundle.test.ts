@@ -176,6 +176,9 @@ test('a manifest that is no manifest names the field', async () => {
   );
 });
 
+/** The list of files, one of which now has that text. */
+const listedAs = (name: string, text: string) => (files: { path: string }[]) =>
+  files.map((file) => (file.path === name ? { ...file, sizeBytes: text.length, sha256: sha256(text) } : file));
 const secondEncoder = () => ({ path: 'text_encoder/model.onnx', maxTokens: 8, padding: 'max' });
 const tiled = (latentFrames: number, step: number) => () => ({
   path: 'vae_decoder/model.onnx',
@@ -190,16 +193,25 @@ test('JSON that is none is named', async () => {
   await rejects(readBundle(folder), /reelspace\.json to be JSON/);
   await writeFile(join(folder, 'reelspace.json'), '[]');
   await rejects(readBundle(folder), /to be a JSON object, got \[\]/);
+  await writeFile(join(folder, 'reelspace.json'), `{"a":${'['.repeat(65)}${']'.repeat(65)}}`);
+  await rejects(readBundle(folder), /reelspace\.json to be JSON of at most 64 levels/);
+  await writeFile(join(folder, 'reelspace.json'), `{"tasks":[0${',0'.repeat(2 ** 19)}]}`);
+  await rejects(readBundle(folder), /reelspace\.json to be at most 1048576 bytes/);
+});
+
+test('a scheduler config without an end is refused at once', async () => {
+  const name = 'scheduler/scheduler_config.json';
+  for (const text of [`{"a": "${'\\"'.repeat(500_000)}`, `{"a": "${'x\\'.repeat(100_000)}\n`]) {
+    const folder = await withManifest(['files', listedAs(name, text)]);
+    await writeFile(join(folder, name), text);
+    await rejects(readBundle(folder), /scheduler_config\.json to be JSON/);
+  }
 });
 
 test('the -Infinity that Python writes into a scheduler config is read as null', async () => {
   const name = 'scheduler/scheduler_config.json';
   const text = '{"_class_name": "X", "lambda_min_clipped": -Infinity, "note": "-Infinity \\" stays"}';
-  const folder = await withManifest([
-    'files',
-    (files: { path: string }[]) =>
-      files.map((file) => (file.path === name ? { ...file, sizeBytes: text.length, sha256: sha256(text) } : file)),
-  ]);
+  const folder = await withManifest(['files', listedAs(name, text)]);
   await writeFile(join(folder, name), text);
   const { schedulerConfig } = await readBundle(folder);
   assert.deepEqual(schedulerConfig, { _class_name: 'X', lambda_min_clipped: null, note: '-Infinity " stays' });
