@@ -2,6 +2,7 @@
 import { Tokenizer } from '@huggingface/tokenizers';
 import { BundleError } from '../errors.js';
 import { tokenizerFile, tokenizerFolders } from './bundle-layout.js';
+import { withinDeadline } from './deadline.js';
 import { parsePrompt } from './prompt-weights.js';
 
 /** A prompt as the text encoder reads it. */
@@ -19,6 +20,9 @@ const probes = ['a', 'the', '0', '.'];
 
 /** Characters that are looked at first, for each token there is room for; doubled until the room is full. */
 const charactersPerToken = 16;
+
+/** Hundreds of times what long prompts take. */
+const deadlineMs = 5000;
 
 /** What is used of the package's tokenizer; its own types don't resolve under NodeNext. */
 interface Vocabulary {
@@ -49,7 +53,7 @@ export class PromptTokenizer {
     try {
       this.#tokenizer = new Tokenizer(tokenizerJson, tokenizerConfig);
       if (this.#tokenizer.get_vocab(false).size === 0) throw new Error('its vocabulary is empty');
-      const [before, after] = specialTokens(this.#tokenizer, place);
+      const [before, after] = this.#withinDeadline(() => specialTokens(this.#tokenizer, place));
       this.#before = before;
       this.#after = after;
       this.padId = padIdOf(tokenizerJson, tokenizerConfig, this.#tokenizer);
@@ -69,9 +73,18 @@ export class PromptTokenizer {
   }
 
   /** Returns the tokens of a prompt; the stretches that its brackets make are tokenized one by one. An empty prompt has nothing but
-   * special tokens. Throws InvalidOptionError for brackets that make no sense. */
+   * special tokens. Throws InvalidOptionError for brackets that make no sense, and BundleError when the tokenizer's patterns find no end. */
   tokenize(prompt: string): TokenizedPrompt {
     const pieces = parsePrompt(prompt);
+    return this.#withinDeadline(() => this.#tokenizePieces(pieces));
+  }
+
+  #withinDeadline<T>(run: () => T): T {
+    const message = `${this.#place} takes more than ${deadlineMs / 1000} s for a prompt. Use another model.`;
+    return withinDeadline(deadlineMs, message, run);
+  }
+
+  #tokenizePieces(pieces: ReturnType<typeof parsePrompt>): TokenizedPrompt {
     const read: number[] = [];
     const weights: number[] = [];
     let cut: string | undefined;

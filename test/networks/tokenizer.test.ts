@@ -103,6 +103,24 @@ test('a vocabulary that is missing or garbled is a bundle error', () => {
   assert.throws(() => new PromptTokenizer(tokenizerJson, config, 2), BundleError);
 });
 
+test('a tokenizer whose patterns find no end is a bundle error', () => {
+  const normalizer = { type: 'Replace', pattern: { Regex: '(a|aa|[a-z])+!' }, content: ' ' };
+  const endless = new PromptTokenizer({ ...tokenizerJson, normalizer }, config, maxTokens);
+  assert.deepEqual(endless.tokenize('cat').ids, [start, idOf('cat'), end]);
+  assert.throws(
+    () => endless.tokenize('a'.repeat(50)),
+    (error) => {
+      assert.ok(error instanceof BundleError, String(error));
+      assert.match(
+        error.message,
+        /^tokenizer\/tokenizer\.json takes more than 5 s for a prompt\. Use another model\.$/,
+      );
+      return true;
+    },
+  );
+  assert.deepEqual(endless.tokenize('cat').ids, [start, idOf('cat'), end]);
+});
+
 test('special tokens are told apart whatever their number and place', () => {
   const special = (token: string) => ({ SpecialToken: { id: token, type_id: 0 } });
   const text = { Sequence: { id: 'A', type_id: 0 } };
