@@ -36,7 +36,7 @@ export const extend = definePipeline({
   async run(model, options, context) {
     const { manifest } = model;
     requireTask(manifest, 'first-frame');
-    const { size, frameRate, audio } = await planSource(manifest, options, context);
+    const { size, frameRate, audio, warnings: ofSource } = await planSource(manifest, options, context);
     const numFrames = options.numFrames ?? manifest.defaults.numFrames - 1;
     const newLatents = newLatentFrames(manifest, numFrames);
     const lead = leadFrames(manifest);
@@ -117,7 +117,7 @@ export const extend = definePipeline({
         return decodedLead();
       },
       audio,
-      warnings,
+      warnings: [...ofSource, ...warnings],
     };
   },
 });

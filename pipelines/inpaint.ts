@@ -52,7 +52,7 @@ export const inpaint = definePipeline({
     if (isTold && options.strength < 1) {
       throw new InvalidOptionError(expected('strength', `1 for model "${model.name}"`, options.strength));
     }
-    const { size, frameRate, audio, displayed } = await planSource(manifest, options, context);
+    const { size, frameRate, audio, warnings: ofSource, displayed } = await planSource(manifest, options, context);
     const asked = parseControls(manifest, options.control);
     if (isTold && asked.length > 0) {
       throw new InvalidOptionError(
@@ -170,7 +170,7 @@ export const inpaint = definePipeline({
         ...prepared.settings,
       },
       audio,
-      warnings: prepared.warnings,
+      warnings: [...ofSource, ...prepared.warnings],
     };
   },
 });

@@ -16,7 +16,7 @@ export const reconstruct = definePipeline({
   }),
   async run(model, options, context) {
     const { manifest } = model;
-    const { size, frameRate, audio } = await planSource(manifest, options, context);
+    const { size, frameRate, audio, warnings } = await planSource(manifest, options, context);
     const source = new Source(options.input, { ...options, ...size, frameRate });
 
     async function* encodeSource(): AsyncGenerator<Tensor> {
@@ -40,7 +40,7 @@ export const reconstruct = definePipeline({
         model: model.reference,
       },
       audio,
-      warnings: [],
+      warnings,
     };
   },
 });

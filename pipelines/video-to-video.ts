@@ -32,7 +32,7 @@ export const videoToVideo = definePipeline({
     .superRefine(checkPrompts),
   async run(model, options, context) {
     const { manifest } = model;
-    const { size, frameRate, audio } = await planSource(manifest, options, context);
+    const { size, frameRate, audio, warnings: ofSource } = await planSource(manifest, options, context);
     const strength = options.strength ?? manifest.defaults.strength;
     const follows = manifest.tasks.includes('restyle');
     // Without following it, a source is started from; who is told of the whole clip would be told that there is none.
@@ -73,7 +73,7 @@ export const videoToVideo = definePipeline({
         ...prepared.settings,
       },
       audio,
-      warnings: prepared.warnings,
+      warnings: [...ofSource, ...prepared.warnings],
     };
   },
 });

@@ -28,6 +28,7 @@ export interface SourcePlan {
   readonly displayed: Size;
   /** Its sound, if it has any, from where the clip starts. */
   readonly audio: Clip['audio'];
+  readonly warnings: readonly string[];
 }
 
 /** Returns the size and rate of a clip made from a source: as asked, or the source's own at the model's scale. */
@@ -37,7 +38,16 @@ export async function planSource(
   context: RunContext,
 ): Promise<SourcePlan> {
   const info = await probe(options.input, { signal: context.signal });
+  const { peakFrameRate } = info;
+  const warnings =
+    options.frameRate !== undefined || peakFrameRate === undefined
+      ? []
+      : [
+          `${options.input} has up to ${peakFrameRate} frames a second, and the clip the mean, ${Number(info.frameRate.toFixed(2))}. ` +
+            `A frame rate of ${peakFrameRate} keeps all of them.`,
+        ];
   return {
+    warnings,
     size: sourceSize(manifest, info, options),
     frameRate: options.frameRate ?? (info.isStill ? manifest.defaults.frameRate : info.frameRate),
     displayed: info,

@@ -12,6 +12,8 @@ export interface MediaInfo {
   rotation: number;
   /** Frames a second, on average when they vary. 1 for a still image. */
   frameRate: number;
+  /** Frames a second where they follow each other fastest; undefined for a rate that doesn't vary much. */
+  peakFrameRate: number | undefined;
   /** Of the longest stream, sound included. Undefined when the file doesn't say; 0 for a still image. */
   durationSeconds: number | undefined;
   hasAudio: boolean;

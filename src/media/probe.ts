@@ -85,13 +85,16 @@ function describeStream(path: string, description: readonly string[], firstFrame
   const [, pixelFormat = '', details = ''] = /^[^,]*(?:\([^)]*\))?[^,]*, (\w+)(?:\(([^)]*)\))?/.exec(video) ?? [];
   const audioCodec = audioCodecOf(description);
   const isStill = codec === 'bmp';
+  const frameRate = isStill ? 1 : frameRateOf(video, firstFrame);
   return {
     width,
     height,
     codedWidth: coded.width,
     codedHeight: coded.height,
     rotation: rotationOf(description),
-    frameRate: isStill ? 1 : frameRateOf(video, firstFrame),
+    frameRate,
+    // Of GIF and animated PNG ffmpeg tells the rate of their clock.
+    peakFrameRate: ['bmp', 'gif', 'apng'].includes(codec) ? undefined : peakFrameRateOf(video, frameRate),
     durationSeconds: isStill ? 0 : durationOf(description),
     hasAudio: audioCodec !== undefined,
     audioCodec,
@@ -137,6 +140,16 @@ function frameRateOf(video: string, firstFrame: string): number {
   const average = shown === undefined ? exact : Number(shown) * (thousands === 'k' ? 1000 : 1);
   // The text is rounded to two decimals; the time base is exact but tells nothing about a varying rate.
   return Math.abs(exact - average) <= 0.005 * average ? exact : average;
+}
+
+/** A rate above it is that of some clock, and not of pictures. */
+const fastestPeak = 120;
+
+function peakFrameRateOf(video: string, average: number): number | undefined {
+  const peak = Number(/, ([\d.]+) tbr/.exec(video)?.[1] ?? 0);
+  // Interlaced video has twice as many fields.
+  const isFields = Math.abs(peak - 2 * average) < 0.02 * average;
+  return peak > 1.25 * average && peak <= fastestPeak && !isFields ? peak : undefined;
 }
 
 function durationOf(description: readonly string[]): number | undefined {

@@ -87,6 +87,7 @@ async function openImage(path: string): Promise<OpenImage> {
       codedHeight: animated ? height : metadata.height,
       rotation: rotationOf(metadata.orientation ?? 1),
       frameRate: animated ? delaysMs.length / durationSeconds : 1,
+      peakFrameRate: undefined,
       durationSeconds,
       hasAudio: false,
       audioCodec: undefined,

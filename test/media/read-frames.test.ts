@@ -77,6 +77,22 @@ test('a variable frame rate becomes even: each output time shows what the file s
   assert.deepEqual((await greys(path, { frameRate: 2 })).slice(0, 3), [0, 5, 6]);
 });
 
+test('a rate that varies has a peak, one that is even, of fields or of a clock has none', async () => {
+  const slower = ['-vf', "select='if(lt(t,1),1,not(mod(n,5)))'", '-vsync', 'vfr'];
+  const varying = await probe(await testClip(file('varying.mp4'), { rate: 15, seconds: 6, options: slower }));
+  assert.equal(varying.peakFrameRate, 15);
+  assert.ok(varying.frameRate < 7, String(varying.frameRate));
+  const fields = ['-vf', 'interlace', '-flags', '+ilme+ildct', '-c:v', 'libx264'];
+  for (const [name, options] of [
+    ['even.mp4', []],
+    ['fields.mp4', fields],
+    ['clock.gif', slower],
+  ] as const) {
+    const { peakFrameRate } = await probe(await testClip(file(name), { rate: 50, options: [...options] }));
+    assert.equal(peakFrameRate, undefined, name);
+  }
+});
+
 test('frame rate, start and count are as asked', async () => {
   const path = await encode(steps(20), 10, file('timing.mkv'), ...lossless);
   assert.deepEqual(await greys(path, { frameRate: 5 }), [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]);

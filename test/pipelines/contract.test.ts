@@ -213,6 +213,22 @@ describe('sources that can not be used', () => {
   }
 });
 
+it('frames that the mean rate of a source leaves out are told of', async () => {
+  const options = ['-vf', "select='if(lt(t,1),1,not(mod(n,5)))'", '-vsync', 'vfr'];
+  const input = await testClip(join(folder, 'varying.mp4'), { rate: 15, seconds: 6, options });
+  for (const name of ['restyle', 'inpaint', 'extend', 'reconstruct']) {
+    const pipeline = pipelines.find((candidate) => candidate.name === name) as Pipeline;
+    const told = await runSmall(pipeline, { input, frameRate: undefined });
+    assert.match(
+      told.warnings.join('\n'),
+      /has up to 15 frames a second, and the clip the mean, .* keeps all of them/,
+      name,
+    );
+    const asked = await runSmall(pipeline, { input, frameRate: 15 });
+    assert.doesNotMatch(asked.warnings.join('\n'), /frames a second/, name);
+  }
+});
+
 describe('mask clips', () => {
   it('are read from where the source is', async () => {
     const input = await testClip(join(folder, 'source.mkv'), { size: '24x40', rate: 8 });
