@@ -11,7 +11,7 @@ import { sampleLatents } from '../src/diffusion/sample.js';
 import { planSource } from '../src/diffusion/source.js';
 import { expected, InvalidOptionError, MediaError } from '../src/errors.js';
 import type { Frame } from '../src/media/frame.js';
-import { readFrames } from '../src/media/read-frames.js';
+import { readClip } from '../src/media/frame-folder.js';
 import { frameStep, type Manifest, readsPictures } from '../src/networks/manifest.js';
 import type { Tensor } from '../src/tensor/tensor.js';
 
@@ -19,7 +19,11 @@ export const extend = definePipeline({
   name: 'extend',
   summary: 'Go on where a clip ends',
   options: z.object({
-    input: z.string().min(1).meta({ positional: 0, inputFile: true }).describe('the clip to extend'),
+    input: z
+      .string()
+      .min(1)
+      .meta({ positional: 0, inputFile: true })
+      .describe('the clip to extend, or a folder of its frames'),
     prompt: prompt.default('').meta({ positional: 1 }),
     numFrames: z
       .int()
@@ -41,7 +45,7 @@ export const extend = definePipeline({
     const newLatents = newLatentFrames(manifest, numFrames);
     const lead = leadFrames(manifest);
     const wantedTail = lead > 0 ? 1 : pixelFrames(manifest, Math.max(1, manifest.window.overlap));
-    const readSource = () => readFrames(options.input, { ...size, fit: 'cover', frameRate, signal: context.signal });
+    const readSource = () => readClip(options.input, { ...size, fit: 'cover', frameRate, signal: context.signal });
     /** What is known of the clip once it has been read. */
     let source: { readonly numFrames: number; readonly tailFrames: number } | undefined;
     // Where the prompt is read with a picture, the clip is read once more.

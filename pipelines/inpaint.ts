@@ -28,7 +28,7 @@ export const inpaint = definePipeline({
   name: 'inpaint',
   summary: 'Make a part of a clip anew; the rest and the sound stay',
   options: z.object({
-    input: z.string().min(1).meta({ positional: 0, inputFile: true }).describe('the clip or image'),
+    input: z.string().min(1).meta({ positional: 0, inputFile: true }).describe('the clip, image or folder of frames'),
     prompt: prompt.meta({ positional: 1 }),
     mask: z
       .string()

@@ -10,7 +10,7 @@ export const reconstruct = definePipeline({
   name: 'reconstruct',
   summary: 'Pass a clip through the VAE and back',
   options: z.object({
-    input: z.string().min(1).meta({ positional: 0, inputFile: true }).describe('the clip or image'),
+    input: z.string().min(1).meta({ positional: 0, inputFile: true }).describe('the clip, image or folder of frames'),
     ...sourceOptions,
     ...vaeOptions,
   }),

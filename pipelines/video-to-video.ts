@@ -15,7 +15,11 @@ export const videoToVideo = definePipeline({
   summary: 'Restyle a clip by a prompt; its structure and its sound stay',
   options: z
     .object({
-      input: z.string().min(1).meta({ positional: 0, inputFile: true }).describe('the clip or image to restyle'),
+      input: z
+        .string()
+        .min(1)
+        .meta({ positional: 0, inputFile: true })
+        .describe('the clip, image or folder of frames to restyle'),
       prompt: promptOptions.prompt.meta({ positional: 1 }),
       promptAt: promptOptions.promptAt,
       strength: z

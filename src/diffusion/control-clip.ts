@@ -2,7 +2,7 @@
 import { expected, InvalidOptionError, MediaError } from '../errors.js';
 import { findEdges } from '../media/edges.js';
 import type { Frame } from '../media/frame.js';
-import { listFrameFolder, readFrameFiles } from '../media/frame-folder.js';
+import { listFrameFolder, readClip } from '../media/frame-folder.js';
 import { probe } from '../media/probe.js';
 import { readFrames } from '../media/read-frames.js';
 import type { Manifest } from '../networks/manifest.js';
@@ -143,16 +143,16 @@ async function openControl(
   const { path } = control;
   const files = await listFrameFolder(path);
   if (files !== undefined) {
-    const rest = files.slice(Math.round(startSeconds * frameRate));
-    if (rest.length < (numFrames ?? 1)) throw tooShort(control, numFrames, rest.length);
-    return new ControlClip(control, readFrameFiles(rest.slice(0, numFrames), read), false);
+    const rest = Math.max(0, files.length - Math.round(startSeconds * frameRate));
+    if (rest < (numFrames ?? 1)) throw tooShort(control, numFrames, rest);
+  } else {
+    const { isStill, durationSeconds } = await probe(path, { signal });
+    if (isStill) return new ControlClip(control, readFrames(path, read), true);
+    // The longest stream may be the sound, so that this is not too few.
+    const frames = Math.floor(((durationSeconds ?? Number.POSITIVE_INFINITY) - startSeconds) * frameRate) + 1;
+    if (frames < (numFrames ?? 1)) throw tooShort(control, numFrames, `${Math.max(0, frames)} at most`);
   }
-  const { isStill, durationSeconds } = await probe(path, { signal });
-  if (isStill) return new ControlClip(control, readFrames(path, read), true);
-  // The longest stream may be the sound, so that this is not too few.
-  const frames = Math.floor(((durationSeconds ?? Number.POSITIVE_INFINITY) - startSeconds) * frameRate) + 1;
-  if (frames < (numFrames ?? 1)) throw tooShort(control, numFrames, `${Math.max(0, frames)} at most`);
-  return new ControlClip(control, readFrames(path, { ...read, frameRate, startSeconds, maxFrames: numFrames }), false);
+  return new ControlClip(control, readClip(path, { ...read, frameRate, startSeconds, maxFrames: numFrames }), false);
 }
 
 function tooShort({ path }: Control, wanted: number | undefined, frames: number | string): MediaError {

@@ -1,10 +1,10 @@
-// A source file on its way into the VAE: frames of the wanted size and rate, padded to a length that the VAE takes.
+// A source on its way into the VAE: frames of the wanted size and rate, padded to a length that the VAE takes.
 import { MediaError } from '../errors.js';
 import type { Clip } from '../media/clip.js';
 import type { Frame } from '../media/frame.js';
+import { listFrameFolder, readClip } from '../media/frame-folder.js';
 import { framesToPixels } from '../media/pixels.js';
 import { probe } from '../media/probe.js';
-import { readFrames } from '../media/read-frames.js';
 import { frameStep, type Manifest } from '../networks/manifest.js';
 import type { Model } from '../networks/model.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -14,13 +14,13 @@ import type { SourcePiece } from './source-windows.js';
 
 /** How a source is read. */
 export interface SourceOptions extends Size {
-  readonly frameRate?: number | undefined;
+  readonly frameRate: number;
   readonly startSeconds?: number | undefined;
   readonly maxFrames?: number | undefined;
   readonly tileSize?: number | undefined;
 }
 
-/** The clip that a source file makes, before any of it is read. */
+/** The clip that a source makes, a file or a folder of pictures, before any of it is read. */
 export interface SourcePlan {
   readonly size: Size;
   readonly frameRate: number;
@@ -37,10 +37,12 @@ export async function planSource(
   options: Partial<Size> & { input: string; frameRate?: number | undefined; startSeconds?: number | undefined },
   context: RunContext,
 ): Promise<SourcePlan> {
-  const info = await probe(options.input, { signal: context.signal });
+  const files = await listFrameFolder(options.input);
+  const info = await probe(files?.[0] ?? options.input, { signal: context.signal });
+  const isFile = files === undefined;
   const { peakFrameRate } = info;
   const warnings =
-    options.frameRate !== undefined || peakFrameRate === undefined
+    !isFile || options.frameRate !== undefined || peakFrameRate === undefined
       ? []
       : [
           `${options.input} has up to ${peakFrameRate} frames a second, and the clip the mean, ${Number(info.frameRate.toFixed(2))}. ` +
@@ -49,9 +51,9 @@ export async function planSource(
   return {
     warnings,
     size: sourceSize(manifest, info, options),
-    frameRate: options.frameRate ?? (info.isStill ? manifest.defaults.frameRate : info.frameRate),
+    frameRate: options.frameRate ?? (isFile && !info.isStill ? info.frameRate : manifest.defaults.frameRate),
     displayed: info,
-    audio: info.hasAudio ? { path: options.input, startSeconds: options.startSeconds ?? 0 } : undefined,
+    audio: isFile && info.hasAudio ? { path: options.input, startSeconds: options.startSeconds ?? 0 } : undefined,
   };
 }
 
@@ -94,7 +96,7 @@ export class Source {
   /** Yields the source's frames, which are counted. Throws MediaError when there is none. */
   async *frames(context: RunContext): AsyncGenerator<Frame> {
     const { width, height, frameRate, startSeconds, maxFrames } = this.options;
-    const frames = readFrames(this.path, {
+    const frames = readClip(this.path, {
       width,
       height,
       fit: 'cover',

@@ -3,7 +3,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MediaError } from '../errors.js';
 import type { Frame } from './frame.js';
-import { readFrames } from './read-frames.js';
+import { readFrames, startsTooLate } from './read-frames.js';
 import type { ReadFramesOptions } from './read-options.js';
 
 /** Returns the paths of a folder's files in order, hidden ones left out, or undefined for what is no folder. Throws MediaError
@@ -19,10 +19,18 @@ export async function listFrameFolder(path: string): Promise<string[] | undefine
   return names.sort(compare).map((name) => join(path, name));
 }
 
-/** Yields the picture of each file, of a video its first frame. Throws what `readFrames` does. */
-export async function* readFrameFiles(
-  paths: readonly string[],
-  options: Omit<ReadFramesOptions, 'frameRate' | 'startSeconds' | 'maxFrames'>,
+/**
+ * Yields the frames of a clip: those of a file as `readFrames` does, or those of a folder, of each file its picture or first
+ * frame; `frameRate` then says which one `startSeconds` means. Throws what `readFrames` does.
+ */
+export async function* readClip(
+  path: string,
+  options: ReadFramesOptions & { frameRate: number },
 ): AsyncGenerator<Frame, void, undefined> {
-  for (const path of paths) yield* readFrames(path, { ...options, maxFrames: 1 });
+  const files = await listFrameFolder(path);
+  if (files === undefined) return yield* readFrames(path, options);
+  const { frameRate, startSeconds = 0, maxFrames = Number.POSITIVE_INFINITY, ...read } = options;
+  const first = Math.round(startSeconds * frameRate);
+  if (first >= files.length) throw startsTooLate(path, startSeconds);
+  for (const file of files.slice(first, first + maxFrames)) yield* readFrames(file, { ...read, maxFrames: 1 });
 }

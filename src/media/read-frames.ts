@@ -98,12 +98,13 @@ function cutOff(path: string, numFrames: number): MediaError {
 }
 
 function noFrames(path: string, startSeconds: number): Error {
-  if (startSeconds > 0) {
-    return new InvalidOptionError(
-      expected('startSeconds', `before the end of ${path}`, startSeconds, 'Start earlier.'),
-    );
-  }
+  if (startSeconds > 0) return startsTooLate(path, startSeconds);
   return new MediaError(`Expected ${path} to hold pictures that decode, got none. Check that the file is whole.`);
+}
+
+/** Returns the error for a start where a clip has no frame any more. */
+export function startsTooLate(path: string, startSeconds: number): InvalidOptionError {
+  return new InvalidOptionError(expected('startSeconds', `before the end of ${path}`, startSeconds, 'Start earlier.'));
 }
 
 /** ffmpeg's own VP8 and VP9 decoders drop the alpha channel of WebM. */

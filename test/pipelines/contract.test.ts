@@ -10,6 +10,7 @@ import type { Progress, RunContext, Stage } from '../../src/diffusion/progress.j
 import { saveClip } from '../../src/diffusion/save.js';
 import { CancelledError, InvalidOptionError } from '../../src/errors.js';
 import type { Clip } from '../../src/media/clip.js';
+import { createVideoWriter } from '../../src/media/write-frames.js';
 import { loadModel } from '../../src/networks/load-model.js';
 import type { Model } from '../../src/networks/model.js';
 import { childProcesses, encode, solidFrame, testClip } from '../media/make-media.js';
@@ -211,6 +212,32 @@ describe('sources that can not be used', () => {
       await assert.rejects(runSmall(pipeline, { input: join(folder, 'nothing.mp4') }), /nothing\.mp4/);
     });
   }
+});
+
+it('a folder of frames is a source like the clip that they make', async () => {
+  const shades = Array.from({ length: 12 }, (_, frame) => solidFrame(24, 40, [20 * frame, 90, 250 - 20 * frame]));
+  const clip = await encode(shades, 8, join(folder, 'shades.mkv'), '-c:v', 'ffv1', '-pix_fmt', 'bgr0');
+  const frames = join(folder, 'frames/');
+  const writer = await createVideoWriter(frames, { width: 24, height: 40, frameRate: 8 });
+  for (const frame of shades) await writer.write(frame);
+  await writer.finish();
+  for (const name of ['restyle', 'inpaint', 'extend', 'reconstruct']) {
+    const pipeline = pipelines.find((candidate) => candidate.name === name) as Pipeline;
+    const made = async (input: string) =>
+      bytesOf(
+        await runSmall(pipeline, {
+          input,
+          frameRate: 8,
+          ...(name === 'extend' ? {} : { startSeconds: 0.5, maxFrames: 5 }),
+        }),
+      );
+    assert.ok((await made(frames)).equals(await made(clip)), name);
+  }
+  const reconstruct = pipelines.find(({ name }) => name === 'reconstruct') as Pipeline;
+  const whole = await runSmall(reconstruct, { input: frames, frameRate: undefined });
+  assert.equal(whole.frameRate, model.manifest.defaults.frameRate);
+  const late = await runSmall(reconstruct, { input: frames, startSeconds: 2 });
+  await assert.rejects(bytesOf(late), /Expected startSeconds to be before the end of .*frames/);
 });
 
 it('frames that the mean rate of a source leaves out are told of', async () => {
