@@ -33,6 +33,7 @@ export const inpaint = definePipeline({
     mask: z
       .string()
       .min(1)
+      .meta({ mayNameFiles: true })
       .describe(
         'what is made anew: a picture or clip (white; a clip is read from --start on), or x,y,w,h in source pixels',
       ),

@@ -36,7 +36,7 @@ export const morph = definePipeline({
       .array(z.string().min(1).max(100_000))
       .min(2)
       .max(64)
-      .meta({ positional: 'rest' })
+      .meta({ positional: 'rest', mayNameFiles: true })
       .describe('two or more; a file name is a picture or clip, anything else a prompt'),
     ease: z.enum(eases).default('smooth').describe('speed between keyframes: even, or slow at both ends'),
     refine: z

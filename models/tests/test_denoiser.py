@@ -1,6 +1,8 @@
 """The denoiser: its limits at both ends of the noise, what t = 1 skips, its exported graph. python -m pytest tests/test_denoiser.py"""
 
+import multiprocessing
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -282,6 +284,17 @@ def test_options_that_make_no_sense_are_refused(main: Callable[[], None], argume
     with pytest.raises(SystemExit):
         main()
     assert told in capsys.readouterr().err
+
+
+def test_where_a_worker_is_killed_those_that_wait_for_it_fail() -> None:
+    shared = SimpleNamespace(barrier=threading.Barrier(2, timeout=60))
+    sleeping = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    sleeping.start()
+    threading.Thread(target=train.watch, args=([sleeping], shared), daemon=True).start()
+    waiting = ThreadPoolExecutor(1).submit(shared.barrier.wait)
+    sleeping.kill()
+    with pytest.raises(threading.BrokenBarrierError):
+        waiting.result(timeout=30)
 
 
 def test_where_a_worker_fails_those_that_wait_for_it_fail_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 import yargs, { type Argv } from 'yargs';
 import { pipelines } from '../../pipelines/index.js';
 import { reconstruct } from '../../pipelines/reconstruct.js';
-import { InvalidOptionError } from '../errors.js';
+import { expected, InvalidOptionError } from '../errors.js';
 import { doctorCommand, packageInfo } from './doctor-command.js';
 import { modelsCommand } from './models-command.js';
 import { type Command, encodeVariant, pipelineCommand } from './pipeline-command.js';
@@ -11,6 +11,9 @@ import { nearestName } from './suggestion.js';
 /** Columns beyond which help is hard to read. */
 const widest = 110;
 
+/** Of 400,000 onnxruntime makes a run that ends without a word (`networks/worker-host.ts`). */
+const longestLine = 250_000;
+
 const pipelineCommands: readonly Command[] = [
   ...pipelines.map((pipeline) => pipelineCommand(pipeline)),
   pipelineCommand(reconstruct, encodeVariant),
@@ -18,6 +21,12 @@ const pipelineCommands: readonly Command[] = [
 
 /** Runs the command that the arguments name. Throws what it throws, and InvalidOptionError for arguments that don't fit. */
 export async function runCommandLine(arguments_: readonly string[]): Promise<void> {
+  const characters = arguments_.join(' ').length;
+  if (characters > longestLine) {
+    throw new InvalidOptionError(
+      expected('arguments', `at most ${longestLine} characters in all`, characters, 'Shorten the prompts.'),
+    );
+  }
   await commandLine(arguments_).parseAsync();
 }
 
@@ -56,9 +65,11 @@ function commandLine(arguments_: readonly string[]): Argv {
 
 /** yargs says what is wrong; the hint says what to do. */
 function usageError(message: string, arguments_: readonly string[]): InvalidOptionError {
-  const command = pipelineCommands.find(({ name }) => name === arguments_[0]);
   const commandNames = [...pipelineCommands.map(({ name }) => name), 'models', 'doctor'];
-  const named = arguments_.find((argument) => !argument.startsWith('-'));
+  const named =
+    arguments_.find((argument) => commandNames.includes(argument)) ??
+    arguments_.find((argument) => !argument.startsWith('-'));
+  const command = pipelineCommands.find(({ name }) => name === named);
   const isKnown = named !== undefined && commandNames.includes(named);
   const help = command === undefined ? 'See reelspace --help.' : `See reelspace ${command.name} --help.`;
   const withoutValue = /^Not enough arguments following: (\S+)$/.exec(message)?.[1];

@@ -25,6 +25,12 @@ export function describeFailure(error: unknown, stack: boolean): string {
   return lines.join('\n');
 }
 
+/** Returns whether a command that could not be read, perhaps, was to answer in JSON. */
+export function asksForJson(arguments_: readonly string[]): boolean {
+  const end = arguments_.indexOf('--');
+  return arguments_.slice(0, end === -1 ? undefined : end).some((text) => text === '--json' || text === '--json=true');
+}
+
 /** Returns the object that `--json` prints of a command that failed. */
 export function failureReport(error: unknown): object {
   const message = error instanceof Error ? error.message : String(error);

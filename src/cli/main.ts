@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The program `reelspace`.
 import { runCommandLine } from './command-line.js';
-import { describeFailure, exitCodeOf, exitCodes, failureReport } from './failure.js';
+import { asksForJson, describeFailure, exitCodeOf, exitCodes, failureReport } from './failure.js';
 import { note, print } from './print.js';
 
 for (const stream of [process.stdout, process.stderr]) {
@@ -19,6 +19,6 @@ try {
   await runCommandLine(arguments_);
 } catch (error) {
   process.exitCode = exitCodeOf(error);
-  if (arguments_.includes('--json')) print(failureReport(error));
+  if (asksForJson(arguments_)) print(failureReport(error));
   note(describeFailure(error, process.env.REELSPACE_DEBUG === '1'));
 }

@@ -13,6 +13,8 @@ export interface OptionFlag {
   readonly positional: number | 'rest' | undefined;
   readonly isRequired: boolean;
   readonly isInputFile: boolean;
+  /** Whether its texts may name files that are read. */
+  readonly mayNameFiles: boolean;
   readonly choices: readonly string[] | undefined;
   readonly defaultValue: unknown;
   readonly description: string;
@@ -37,6 +39,7 @@ interface PropertySchema {
   flag?: string;
   positional?: number | 'rest';
   inputFile?: boolean;
+  mayNameFiles?: boolean;
 }
 
 /** Returns the options of a pipeline in the order of its schema. */
@@ -51,6 +54,7 @@ export function optionFlags(schema: z.ZodObject): OptionFlag[] {
       positional: property.positional,
       isRequired: required.includes(key),
       isInputFile: property.inputFile ?? false,
+      mayNameFiles: property.inputFile ?? property.mayNameFiles ?? false,
       choices: property.enum,
       defaultValue: property.default,
       description: property.description ?? '',

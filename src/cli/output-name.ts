@@ -1,5 +1,5 @@
 // Where the output goes: the name that was given, or one that is free.
-import { closeSync, openSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { closeSync, openSync, rmSync, statSync } from 'node:fs';
 import { basename, extname, resolve } from 'node:path';
 import { latentsExtension } from '../diffusion/save.js';
 import { expected, InvalidOptionError } from '../errors.js';
@@ -41,7 +41,8 @@ export function stemOf(path: string): string {
 
 /** Throws InvalidOptionError when the file that a flag names for writing is one that is read: one that the texts of other options name. */
 export function assertOtherFile(flag: string, output: string, texts: readonly string[]): void {
-  if (!isFile(output) || !filesIn(texts).some((path) => realpathSync(path) === realpathSync(output))) return;
+  const place = placeOf(output);
+  if (place === undefined || !filesIn(texts).some((path) => placeOf(path) === place)) return;
   throw new InvalidOptionError(expected(flag, 'another file than the input', output, 'Give it another name.'));
 }
 
@@ -57,10 +58,16 @@ function pathsIn(text: string): string[] {
 }
 
 function isFile(path: string): boolean {
+  return placeOf(path) !== undefined;
+}
+
+/** Returns where a file lies on its disk, whatever it is called by; undefined when it is none. */
+function placeOf(path: string): string | undefined {
   try {
-    return statSync(path).isFile();
+    const stats = statSync(path, { bigint: true });
+    return stats.isFile() ? `${stats.dev}/${stats.ino}` : undefined;
   } catch {
-    return false; // a prompt may be longer than any name, or hold what none does
+    return undefined; // a prompt may be longer than any name, or hold what none does
   }
 }
 

@@ -149,11 +149,15 @@ async function run(
   const output = outputName(optionalText(given, 'output'), stem, extension);
   if (variant !== undefined) assertLatentsName('--output', output);
   const loras = given.lora === undefined ? like.loras : parseLoras(given.lora);
-  const taken = Object.entries(like.values).flatMap(([key, value]) => (key in own ? [] : textsIn(value)));
-  if (given.lora === undefined) taken.push(...like.loras.map(({ path }) => path));
+  const namesIn = (settings: Readonly<Record<string, unknown>>) =>
+    options.flatMap(({ key, mayNameFiles }) => (mayNameFiles ? textsIn(settings[key]) : []));
+  const read = [...namesIn(values), ...loras.map(({ path }) => path)];
+  const model = optionalText(given, 'model') ?? like.model ?? defaultModel;
   // The clip may be a stranger's.
-  for (const path of filesIn(taken)) note(`${path} is read because ${given.like} says so.`);
-  const read = [...textsIn(values), ...loras.map(({ path }) => path)];
+  const taken = Object.fromEntries(Object.entries(like.values).filter(([key]) => !(key in own)));
+  const takenPaths = [...namesIn(taken), ...(given.lora === undefined ? like.loras.map(({ path }) => path) : [])];
+  for (const path of filesIn(takenPaths)) note(`${path} is read because ${given.like} says so.`);
+  if (given.model === undefined && model !== defaultModel) note(`The model is ${model} because ${given.like} says so.`);
   assertOtherFile('--output', output, read);
   const saveLatents = optionalText(given, 'save-latents');
   if (saveLatents !== undefined) {
@@ -167,7 +171,7 @@ async function run(
   const report = await runPipeline({
     pipeline,
     options: values,
-    model: optionalText(given, 'model') ?? like.model ?? defaultModel,
+    model,
     device: optionalText(given, 'device') ?? 'auto',
     memory: optionalText(given, 'memory') ?? 'balanced',
     loras,
@@ -190,7 +194,7 @@ function assertTogether(schema: z.ZodObject, values: Readonly<Record<string, unk
   if (issue !== undefined) throw new InvalidOptionError(`${issue.message}.`);
 }
 
-/** Returns every text in a value, however deep: any may name a file. */
+/** Returns every text in a value, however deep. */
 function textsIn(value: unknown): string[] {
   if (typeof value === 'string') return [value];
   return typeof value === 'object' && value !== null ? Object.values(value).flatMap(textsIn) : [];

@@ -5,16 +5,26 @@
  * directions) written out, but for line feeds.
  */
 export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it is about
-  return text.replace(/[\0-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (character) => {
+  return text.replace(obeyed, (character) => {
     const code = character.charCodeAt(0);
     return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16)}`;
   });
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it is about
+const obeyed = /[\0-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/** Returns the value as JSON of one line, in which the same characters are escaped. */
+function printableJson(value: object): string {
+  return JSON.stringify(value).replace(
+    obeyed,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
 /** Prints the answer of a command: lines for people, or a value as one line of JSON. */
 export function print(answer: string | object): void {
-  process.stdout.write(`${typeof answer === 'string' ? printable(answer) : JSON.stringify(answer)}\n`);
+  process.stdout.write(`${typeof answer === 'string' ? printable(answer) : printableJson(answer)}\n`);
 }
 
 /** Prints lines about what happens. */

@@ -11,6 +11,8 @@ declare module 'zod' {
     positional?: number | 'rest';
     /** Marks a path of a file that is read. */
     inputFile?: boolean;
+    /** Marks texts that may name such files: with a NAME= before them, or several with commas between. */
+    mayNameFiles?: boolean;
   }
 }
 
@@ -118,13 +120,19 @@ export const controlOptions = {
   control: z
     .union([z.string().min(1), z.array(z.string().min(1)).min(1).max(8)])
     .optional()
+    .meta({ mayNameFiles: true })
     .describe(
       'a clip, picture or folder of pictures that says what is made, NAME=clip[:scale[:start:end]]; NAME says what it shows: edges (found in it), depth, pose, ...; several times',
     ),
 };
 
 export const referenceOptions = {
-  reference: z.string().min(1).optional().describe('a picture of what the clip shows; several, separated by commas'),
+  reference: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ mayNameFiles: true })
+    .describe('a picture of what the clip shows; several, separated by commas'),
 };
 
 export const vaeOptions = {

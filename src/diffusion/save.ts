@@ -10,22 +10,22 @@ import type { RunContext } from './progress.js';
 /** Ending of files that hold latents. */
 export const latentsExtension = '.safetensors';
 
-const saved = new WeakSet<Clip>();
+const begun = new WeakSet<Clip>();
 
 /** Writes a clip under that name: the kind of video or image that the name asks for, or with `.safetensors` its latents, undecoded.
- * Returns what was written. On any failure nothing is left under the name. Throws InvalidOptionError for a clip that was saved before. */
+ * Returns what was written. On any failure nothing is left under the name. Throws InvalidOptionError for a clip that was read before. */
 export async function saveClip(clip: Clip, path: string, context: RunContext = {}): Promise<WrittenVideo> {
-  if (saved.has(clip)) {
+  if (begun.has(clip)) {
     throw new InvalidOptionError(
       'Expected a clip to be saved once, got one that was saved before. Run its pipeline again.',
     );
   }
-  saved.add(clip);
   return extname(path) === latentsExtension ? saveLatents(clip, path) : saveFrames(clip, path, context);
 }
 
 async function saveLatents(clip: Clip, path: string): Promise<WrittenVideo> {
   const writer = await LatentsWriter.create(path);
+  begun.add(clip);
   try {
     for await (const latents of clip.latents) await writer.write(latents);
     await writer.finish(clip);
@@ -48,6 +48,7 @@ async function saveFrames(clip: Clip, path: string, context: RunContext): Promis
     metadata: { comment: JSON.stringify({ reelspace: clip.settings }) },
     signal: context.signal,
   });
+  begun.add(clip);
   try {
     let done = 0;
     for await (const frame of clip.frames) {

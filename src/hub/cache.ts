@@ -2,7 +2,7 @@
 // models--org--name/blobs/<hash>, snapshots/<commit>/<path> (links to blobs), refs/<revision> (a commit). While we pull, there is
 // .<commit>.begun beside them.
 import { randomBytes } from 'node:crypto';
-import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, realpath, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, posix, relative, sep } from 'node:path';
 import { BundleError } from '../errors.js';
 import { changing } from './file-failure.js';
@@ -116,7 +116,7 @@ function beginningNote(folder: string, commit: string): string {
 export async function linkBlob(blob: string, place: string): Promise<void> {
   await changing(place, async () => {
     await mkdir(dirname(place), { recursive: true });
-    if (await exists(place)) return;
+    if (await isSame(blob, place)) return;
     const temporary = join(dirname(place), temporaryName());
     try {
       await symlink(relative(dirname(place), blob), temporary);
@@ -127,6 +127,12 @@ export async function linkBlob(blob: string, place: string): Promise<void> {
     }
     await rename(temporary, place);
   });
+}
+
+/** Returns whether both lead to one file. A copy may be another one by now, and is made anew. */
+async function isSame(blob: string, place: string): Promise<boolean> {
+  const [one, other] = await Promise.all([blob, place].map((path) => realpath(path).catch(() => undefined)));
+  return one !== undefined && one === other;
 }
 
 /** Notes which commit a revision stands for. Throws OutputError. */

@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { HubError } from '../errors.js';
+import { CancelledError, HubError, throwIfCancelled } from '../errors.js';
 import { changing, isFileError } from './file-failure.js';
 import { get, type HubAccess, reasonOf, Transient, withRetries } from './request.js';
 
@@ -38,7 +38,7 @@ export async function downloadBlob(
   await changing(blob, async () => {
     const there = await stat(blob).catch(() => undefined);
     // A disk may have changed it since, and whoever finds the model altered is told to pull it again.
-    if (there?.size === wanted.sizeBytes && (await isRight(blob, wanted))) return onBytes(wanted.sizeBytes);
+    if (there?.size === wanted.sizeBytes && (await isRight(blob, wanted, access, onBytes))) return;
     await mkdir(dirname(blob), { recursive: true });
     const place = ownPart(blob);
     active.add(place);
@@ -172,10 +172,27 @@ function brokenOff(path: string, bytes: number, furthest: number, reason: string
   return new Transient(`${path} broke off after ${bytes} bytes: ${reason}`, { isProgress: bytes > furthest });
 }
 
-/** Returns whether a file of the right size has every hash that is known of it. */
-async function isRight(path: string, wanted: WantedFile): Promise<boolean> {
+/** Returns whether a file of the right size can be read and has every hash that is known of it. Throws CancelledError. */
+async function isRight(
+  path: string,
+  wanted: WantedFile,
+  { signal }: HubAccess,
+  onBytes: (bytes: number) => void,
+): Promise<boolean> {
   const hashes = new ContentHashes(wanted);
-  for await (const chunk of createReadStream(path)) hashes.update(chunk);
+  let bytes = 0;
+  try {
+    for await (const chunk of createReadStream(path)) {
+      throwIfCancelled(signal);
+      hashes.update(chunk);
+      bytes += chunk.length;
+      onBytes(bytes);
+    }
+  } catch (error) {
+    if (error instanceof CancelledError) throw error;
+    return false;
+  }
+  throwIfCancelled(signal);
   return hashes.areRight();
 }
 

@@ -149,15 +149,20 @@ async function listedFiles(blob: string, siblings: Siblings, name: string): Prom
   return files.map((file) => ({ sibling: siblingOf(file, siblings, name), sha256: file.sha256 }));
 }
 
-/** Throws HubError where no folder can hold all files of a manifest, and the manifest. */
+/** Names of Windows' devices, whatever ending they have, and ends of names that it drops. */
+const unwritable = /(?:^|\/)(?:(?:con|prn|aux|nul|com\d|lpt\d)(?:\.[^/]*)?|[^/]*\.)(?:\/|$)/i;
+
+/** Throws HubError where no folder can hold all files of a manifest, and the manifest, on every system: some tell no capitals. */
 function checkPaths(files: readonly ManifestFile[], name: string): void {
   const wrong = (what: string) => new HubError(`The ${manifestName} of ${name} lists ${what}. Tell its author.`);
   const taken = new Set<string>([manifestName]);
-  for (const { path } of files) {
+  const paths = files.map(({ path }) => path.toLowerCase());
+  for (const path of paths) {
+    if (unwritable.test(path)) throw wrong(`${path}, which Windows can't write`);
     if (taken.has(path)) throw wrong(path === manifestName ? 'itself' : `${path} twice`);
     taken.add(path);
   }
-  for (const { path } of files) {
+  for (const path of paths) {
     for (let folder = posix.dirname(path); folder !== '.'; folder = posix.dirname(folder)) {
       if (taken.has(folder)) throw wrong(`${path}, and ${folder} as a file`);
     }

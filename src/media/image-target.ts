@@ -20,17 +20,21 @@ export async function createImageTarget(path: string, options: VideoWriterOption
   const present = isFolder || isSequence ? await readdir(isFolder ? path : dirname(path)).catch(() => []) : [];
   const inTheWay = isFolder ? present : present.filter((name) => isOfSequence(basename(path), name));
   if (inTheWay.length > 0) {
-    const [what, rule] = isFolder ? ['folder ', 'new or empty'] : ['', 'a name that no file has'];
     throw new OutputError(
-      `Expected ${what}${path} to be ${rule}, got ${inTheWay.length} entries. Empty it or choose another.`,
+      isFolder
+        ? `Expected folder ${path} to be new or empty, got ${inTheWay.length} entries. Empty it or choose another.`
+        : `Expected ${path} to be a name that no file has, got ${inTheWay.length} that have it. Remove them or choose another.`,
     );
   }
   return new ImageTarget(path, isFolder, options);
 }
 
 function isOfSequence(pattern: string, name: string): boolean {
-  const [before = '', after = ''] = pattern.split(/%0?\d*d/);
-  return name.startsWith(before) && name.endsWith(after) && /^\d+$/.test(name.slice(before.length, -after.length));
+  // Some file systems tell no capitals.
+  const [whole, named] = [pattern.toLowerCase(), name.toLowerCase()];
+  const [found = ''] = counter.exec(whole) ?? [];
+  const [before, after] = [whole.slice(0, whole.indexOf(found)), whole.slice(whole.indexOf(found) + found.length)];
+  return named.startsWith(before) && named.endsWith(after) && /^\d+$/.test(named.slice(before.length, -after.length));
 }
 
 function tooMany(path: string, numFrames: number | string): InvalidOptionError {

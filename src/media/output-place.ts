@@ -1,9 +1,12 @@
 // Whether an output has a place, asked before any work is done for it.
 import { stat, writeFile } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { basename, dirname, resolve } from 'node:path';
 import { OutputError } from '../errors.js';
 import { writeFailure } from './failures.js';
 import { dropTemporary, reserveTemporary } from './temporary-file.js';
+
+/** In bytes, on every system of today. */
+const longestName = 255;
 
 /** Throws OutputError unless there is a folder for a file of that name that takes one, and no folder where the file is to be. A name that ends in a slash is one of a folder. */
 export async function assertPlace(path: string): Promise<void> {
@@ -16,12 +19,15 @@ export async function assertPlace(path: string): Promise<void> {
   if (target?.isDirectory() && !/[\\/]$/.test(path)) {
     throw new OutputError(`Expected ${path} to be a file, got a folder. End the name in / for a PNG sequence.`);
   }
+  if (Buffer.byteLength(basename(path)) > longestName) {
+    throw new OutputError(`Expected a file name of at most ${longestName} bytes, got ${basename(path)}. Shorten it.`);
+  }
   const trial = reserveTemporary(resolve(path));
   try {
     await writeFile(trial, '');
   } catch (error) {
     throw writeFailure(path, error);
   } finally {
-    await dropTemporary(trial);
+    await dropTemporary(trial).catch(() => {});
   }
 }

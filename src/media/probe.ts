@@ -50,13 +50,14 @@ async function probeStream(path: string, signal: AbortSignal | undefined): Promi
 }
 
 /**
- * Returns the lines in which ffmpeg describes its input. Titles and the like are among them, and may hold what JavaScript takes for the
- * end of a line: what is looked for is looked for at the start of these.
+ * Returns the lines in which ffmpeg describes its input, from its duration on. Titles and the like are among them: they may hold what
+ * JavaScript takes for the end of a line, and begin with any word, but after four blanks or, of a stream, after six.
  */
 function linesOf(stderr: string): string[] {
   const lines = stderr.split(/\r?\n/);
+  const start = lines.findIndex((line) => line.startsWith('  Duration: '));
   const end = lines.findIndex((line) => line.startsWith('Stream mapping:'));
-  return end === -1 ? lines : lines.slice(0, end);
+  return lines.slice(Math.max(0, start), end === -1 ? undefined : end);
 }
 
 /** Returns what the pattern finds in the first line that it fits. */
@@ -108,12 +109,12 @@ function describeStream(path: string, description: readonly string[], firstFrame
 }
 
 function audioCodecOf(description: readonly string[]): string | undefined {
-  return firstMatch(description, /^ *Stream #0:\d+.*?: Audio: (\w+)/)?.[1];
+  return firstMatch(description, /^ {2,4}Stream #0:\d+.*?: Audio: (\w+)/)?.[1];
 }
 
 /** Returns the line that describes the first video stream that isn't cover art. */
 function videoLine(description: readonly string[]): string | undefined {
-  return description.find((line) => /^ *Stream #0:\d+.*?: Video: /.test(line) && !line.includes('(attached pic)'));
+  return description.find((line) => /^ {2,4}Stream #0:\d+.*?: Video: /.test(line) && !line.includes('(attached pic)'));
 }
 
 function codedSize(description: readonly string[]): { width: number; height: number } | undefined {
@@ -128,7 +129,7 @@ function checkLimits(path: string, size: { width: number; height: number } | und
 
 function rotationOf(description: readonly string[]): number {
   const [, counterClockwise = '0'] =
-    firstMatch(description, /^ *display ?matrix: rotation of (-?[\d.]+) degrees/i) ?? [];
+    firstMatch(description, /^ *display ?matrix: rotation of (-?[\d.]+) degrees$/i) ?? [];
   const quarterTurns = Math.round(-Number(counterClockwise) / 90);
   return (((quarterTurns % 4) + 4) % 4) * 90;
 }
@@ -153,7 +154,7 @@ function peakFrameRateOf(video: string, average: number): number | undefined {
 }
 
 function durationOf(description: readonly string[]): number | undefined {
-  const duration = firstMatch(description, /^ *Duration: (\d+):(\d\d):(\d\d\.\d+)/);
+  const duration = firstMatch(description, /^ {2}Duration: (\d+):(\d\d):(\d\d\.\d+)/);
   if (duration === undefined) return undefined;
   return Number(duration[1]) * 3600 + Number(duration[2]) * 60 + Number(duration[3]);
 }

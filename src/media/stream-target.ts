@@ -1,7 +1,8 @@
 // Frames into MP4, WebM or GIF through ffmpeg.
 import { stat, writeFile } from 'node:fs/promises';
-import { expected, InvalidOptionError, throwIfCancelled } from '../errors.js';
+import { expected, FfmpegError, InvalidOptionError, throwIfCancelled } from '../errors.js';
 import { type FfmpegInput, type FfmpegRun, runFfmpeg, startFfmpeg } from './command.js';
+import { findFfmpeg } from './ffmpeg.js';
 import type { Frame } from './frame.js';
 import { formatFfmetadata, metadataEntries, type OutputMetadata } from './metadata.js';
 import type { OutputTarget, VideoWriterOptions } from './output-target.js';
@@ -107,15 +108,29 @@ interface Words {
   drop(): Promise<void>;
 }
 
-/** In UTF-16 units. Windows has room for 32,767 in all arguments of a program, Linux for 131,072 bytes in one. */
-const longestArguments = 20_000;
+/**
+ * Windows has room for 32,767 UTF-16 units in all arguments of a program, where quotes and backslashes take two; other systems for
+ * 131,072 bytes and more in each.
+ */
+const longestArguments = process.platform === 'win32' ? 24_000 : 120_000;
 
-/** Words that are too long for arguments go into a file. The ffmpeg of 2018 would cut lines of it at 1024 bytes, hence not all do. */
+function lengthAsArgument(text: string): number {
+  return process.platform === 'win32' ? text.replace(/["\\]/g, '$&$&').length : Buffer.byteLength(text);
+}
+
+/** Words that are too long for arguments go into a file. Throws FfmpegError where ffmpeg would cut its lines. */
 async function prepareWords(path: string, metadata: OutputMetadata | undefined): Promise<Words> {
   const entries = metadataEntries(metadata);
-  if (entries.reduce((sum, [, text]) => sum + text.length, 0) <= longestArguments) {
+  const sum = entries.reduce((length, [, text]) => length + lengthAsArgument(text), 0);
+  if (sum <= longestArguments) {
     const words = entries.flatMap(([key, text]) => ['-metadata', `${key}=${text}`]);
     return { inputs: [], options: () => ['-map_metadata', '-1', ...words], drop: async () => {} };
+  }
+  if ((await findFfmpeg()).warning !== undefined) {
+    // It reads 1024 bytes of a line.
+    throw new FfmpegError(
+      `Expected settings of at most ${longestArguments} bytes with an ffmpeg of 2018, got ${sum}. Install a newer ffmpeg.`,
+    );
   }
   const source = reserveTemporary(path);
   await writeFile(source, formatFfmetadata(entries));

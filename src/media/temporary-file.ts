@@ -12,10 +12,18 @@ export function reserveTemporary(path: string): string {
   if (!exitHookInstalled) {
     exitHookInstalled = true;
     process.on('exit', () => {
-      for (const left of pending) rmSync(left, { recursive: true, force: true });
+      for (const left of pending) {
+        try {
+          rmSync(left, { recursive: true, force: true });
+        } catch {
+          // The others are to go nevertheless.
+        }
+      }
     });
   }
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.partial`);
+  // Names have at most 255 bytes.
+  const start = basename(path).slice(0, 60);
+  const temporary = join(dirname(path), `.${start}.${randomBytes(6).toString('hex')}.partial`);
   pending.add(temporary);
   return temporary;
 }

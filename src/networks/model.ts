@@ -129,7 +129,7 @@ export interface LoraOptions {
 /** A loaded bundle. */
 export interface Model {
   readonly name: string;
-  /** What settings of clips call it, and what loads it again: a bundled name, a folder, or org/name on a hub. */
+  /** What settings of clips call it, as it was asked for: a bundled name, org/name on a hub, or a folder, perhaps seen from the working folder. */
   readonly reference: string;
   /** Folder of the bundle. */
   readonly path: string;

@@ -18,7 +18,7 @@ export class WorkerHost {
     name: 'networks',
     execArgv: [],
     // onnxruntime goes over the command line of the process, in a recursion of a frame a letter: with Node's 4 MB a prompt of 15,000
-    // letters ended the process. Of these, 64 MB last for 120,000. They are taken when they are used.
+    // letters ended the process, with these 128 one line of 600,000. They are taken when they are used.
     resourceLimits: { stackSizeMb: 128 },
   });
   readonly #pending = new Map<number, PendingCall>();

@@ -41,6 +41,12 @@ test('what is mistyped is named, with the nearest that exists', async () => {
   for (const flags of [['-o', 'y.mp4'], ['-q'], ['--seed', '3']]) {
     assert.equal((await failure('generat', 'x', ...flags))[1], 'error: Unknown command "generat".', flags[0]);
   }
+  assert.equal((await failure('--device', 'cpu', 'generate', 'x', '--stepz', '3'))[1], 'error: Unknown flag --stepz.');
+  const line = 'x'.repeat(250_000);
+  assert.match(
+    (await failure('generate', line))[1] ?? '',
+    /^error: Expected arguments to be at most 250000 characters/,
+  );
   assert.equal((await failure('models', '-q'))[1], 'error: Unknown flag -q.');
   assert.deepEqual(await failure('generate', 'x', '--zzz=1'), [2, 'error: Unknown flag --zzz.', seeHelp]);
   assert.deepEqual(await failure('generate', 'a', 'cat'), [
@@ -168,6 +174,10 @@ test('what a terminal would obey is written out', async () => {
   const obeyed = '\x1b]52;c;AAAA\x07\x9b2J\u2028\u202e';
   const { stderr } = await runCli(['reconstruct', `${obeyed}.mp4`, '--model', tinyBundle]);
   assert.match(stderr, /\\x1b\]52;c;AAAA\\x07\\x9b2J\\u2028\\u202e\.mp4/);
+  const { stdout } = await runCli(['reconstruct', `${obeyed}.mp4`, '--model', tinyBundle, '--json=true']);
+  assert.ok(JSON.parse(stdout).error.message.includes(`${obeyed}.mp4`));
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it is about
+  assert.doesNotMatch(stdout, /[\0-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]/);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it is about
   assert.doesNotMatch(stderr, /[\0-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]/);
 });

@@ -27,7 +27,7 @@ export function commandReference(): string {
     '',
     'Without `-o` the output is named after the command (`generate.mp4`, then `generate-2.mp4`), so that nothing is replaced. A file',
     'named by `-o` is replaced when the new one is whole; a folder must be empty, and numbered pictures (`-o out_%04d.png`, also `.jpg` and',
-    '`.webp`) replace none. Nothing is written over a file that is read. `--like` and `--save-latents` exist where noise is drawn. `--like` of a',
+    '`.webp`) replace none. Nothing is written over a file that is read, but by `--like`. `--like` and `--save-latents` exist where noise is drawn. `--like` of a',
     'clip from the same command gives all its options, of a clip from another its prompt and sampling; flags go before it. Settings are in',
     'MP4, WebM, PNG, JPEG and WebP files and in latents, not in GIFs. What other files `--like` has read is told on stderr.',
     ...pipelines.flatMap(({ name, summary, options }) => [

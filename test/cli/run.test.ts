@@ -108,6 +108,7 @@ test('--like knows where a model came from, reads latents too, and tells what it
     assert.equal(code, 0, stderr);
     assert.deepEqual(JSON.parse(stdout).settings, settings, source);
     assert.ok(stderr.includes(`${lora} is read because ${source} says so.\n`), stderr);
+    assert.ok(stderr.includes(`The model is ${copy} because ${source} says so.\n`), stderr);
     assert.doesNotMatch(stderr, /first\.png is read/);
     assert.deepEqual(await readFile(again), await readFile(made), source);
   }

@@ -182,6 +182,17 @@ describe('pullModel', () => {
     ]);
   });
 
+  it('puts a copy that has changed in order, and stops while it looks at what is there', async () => {
+    const { path } = await pull();
+    await rm(join(path, large));
+    await writeFile(join(path, large), 'another');
+    const controller = new AbortController();
+    const stopped = pull({ signal: controller.signal, onProgress: () => controller.abort() });
+    await assert.rejects(stopped, CancelledError);
+    await pull();
+    await assertWhole();
+  });
+
   it('goes on where the connection was cut, after whatever byte', async () => {
     for (let bytes = 0; bytes <= largeData.length; bytes++) {
       await rm(cacheFolder, { recursive: true });

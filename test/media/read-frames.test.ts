@@ -122,6 +122,15 @@ test('a title that looks like a description is none', async () => {
   const path = await testClip(file('spoof.mkv'), { options: ['-metadata', `title=${title}`] });
   const plain = await testClip(file('plain.mkv'));
   assert.deepEqual(await probe(path), await probe(plain));
+  const keys = [
+    'Duration: 00:00:09.00, x',
+    'Stream #0:0: Video: h264, yuv420p, 32x32, 7 fps, x',
+    'displaymatrix: rotation of 90.00 degrees',
+  ];
+  const tagged = await testClip(file('tagged.mp4'), {
+    options: ['-movflags', 'use_metadata_tags', ...keys.flatMap((key) => ['-metadata', `${key}=1`])],
+  });
+  assert.deepEqual(await probe(tagged), await probe(await testClip(file('plain.mp4'))));
   assert.equal((await readAll(path)).length, (await readAll(plain)).length);
 });
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { InvalidOptionError, MediaError, OutputError } from '../../src/errors.js';
@@ -221,12 +221,23 @@ test('a picture has room for one frame, and a numbered name for none beside thos
     createVideoWriter(join(room, 'a.png'), { ...size, numFrames: 2 }),
     /Expected number of frames to be 1 for a\.png, got 2\. Name a video/,
   );
+  await assert.rejects(createVideoWriter(join(room, `${'n'.repeat(252)}.png`), size), /at most 255 bytes, got n+\.png/);
+  const long = join(room, `${'n'.repeat(251)}.png`);
+  await writeAll(long, tenFrames.slice(0, 1));
+  await rm(long);
+  const twice = join(room, '%d_%d.png');
+  await writeAll(twice, tenFrames.slice(0, 1));
+  await assert.rejects(createVideoWriter(twice, size), /to be a name that no file has/);
+  await rm(join(room, '1_%d.png'));
   const path = join(room, 'a_%02d.png');
   for (const name of ['b_1.png', 'a_x.png', 'a_1.jpg']) await writeFile(join(room, name), 'of another');
   await writeAll(path, tenFrames.slice(0, 2));
   const names = ['a_01.png', 'a_02.png', 'a_1.jpg', 'a_x.png', 'b_1.png'];
   assert.deepEqual((await readdir(room)).sort(), names);
-  await assert.rejects(createVideoWriter(path, size), /to be a name that no file has, got 2 entries/);
+  await assert.rejects(
+    createVideoWriter(path, size),
+    /to be a name that no file has, got 2 that have it\. Remove them/,
+  );
   assert.deepEqual((await readdir(room)).sort(), names);
 });
 

@@ -8,7 +8,7 @@ import { pipelines } from '../../pipelines/index.js';
 import type { Pipeline } from '../../src/diffusion/pipeline.js';
 import type { Progress, RunContext, Stage } from '../../src/diffusion/progress.js';
 import { saveClip } from '../../src/diffusion/save.js';
-import { CancelledError, InvalidOptionError } from '../../src/errors.js';
+import { CancelledError, InvalidOptionError, OutputError } from '../../src/errors.js';
 import type { Clip } from '../../src/media/clip.js';
 import { createVideoWriter } from '../../src/media/write-frames.js';
 import { loadModel } from '../../src/networks/load-model.js';
@@ -113,6 +113,9 @@ for (const pipeline of pipelines) {
     it('is saved once', async () => {
       const clip = await runSmall(pipeline);
       const path = join(await mkdtemp(join(folder, 'once-')), 'clip.mp4');
+      // What fails before a frame is read uses nothing up.
+      await assert.rejects(saveClip(clip, join(folder, 'none/clip.mp4')), OutputError);
+      await assert.rejects(saveClip(clip, join(folder, 'clip.xyz')), InvalidOptionError);
       await saveClip(clip, path);
       await assert.rejects(saveClip(clip, path), /Expected a clip to be saved once, got one that was saved before/);
     });

@@ -18,9 +18,11 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
@@ -303,6 +305,17 @@ def work(worker: int, shared: Shared, *arguments: object) -> None:
         raise
 
 
+def watch(processes: list[multiprocessing.Process], shared: Shared) -> None:
+    """Has those that wait fail when a worker is killed, which it can't tell itself."""
+    left = {process.sentinel: process for process in processes}
+    while left:
+        for sentinel in wait(list(left)):
+            process = left.pop(sentinel)
+            process.join()
+            if process.exitcode != 0:
+                shared.barrier.abort()
+
+
 def take_steps(worker: int, shared: Shared, gains: Tensor, options: argparse.Namespace, teacher: Denoiser | None) -> None:
     torch.set_num_threads(1)
     out, workers = options.out, options.workers
@@ -415,6 +428,7 @@ def main() -> None:
     processes = [context.Process(target=work, args=(worker, shared, gains, options, teacher)) for worker in range(1, options.workers)]
     for process in processes:
         process.start()
+    threading.Thread(target=watch, args=(processes, shared), daemon=True).start()
     work(0, shared, gains, options, teacher)
     for process in processes:
         process.join()
