@@ -33,6 +33,7 @@ interface PropertySchema {
   multipleOf?: number;
   minLength?: number;
   maxLength?: number;
+  items?: PropertySchema;
   minItems?: number;
   maxItems?: number;
   anyOf?: PropertySchema[];
@@ -130,7 +131,10 @@ function ruleOf(property: PropertySchema): string {
   if (property.anyOf !== undefined) return property.anyOf.map(ruleOf).join(', or ');
   if (property.type === 'object') return 'NUMBER=TEXT';
   if (property.enum !== undefined) return `one of ${property.enum.join(', ')}`;
-  if (property.type === 'array') return `${property.minItems ?? 0} to ${property.maxItems ?? 'any number of'} texts`;
+  if (property.type === 'array') {
+    const rest = (property.items?.minLength ?? 0) > 0 ? ', none empty' : '';
+    return `${property.minItems ?? 0} to ${property.maxItems ?? 'any number of'} texts${rest}`;
+  }
   if (property.type === 'string') {
     return property.maxLength === undefined ? 'a text' : `a text of at most ${property.maxLength} characters`;
   }

@@ -137,6 +137,7 @@ async function run(
   const own: Record<string, unknown> = {};
   for (const option of options) {
     const text = given[option.flag];
+    if (option.isInputFile && text === '') throw noFile(option);
     if (text !== undefined && !isEmptyList(text)) own[option.key] = parseOption(schema, option, text);
   }
   const values: Record<string, unknown> = { ...like.values, ...own };
@@ -181,6 +182,12 @@ async function run(
     quiet: given.quiet === true,
   });
   print(given.json === true ? report : describeRun(report));
+}
+
+/** yargs makes an empty text of `-`. */
+function noFile(option: OptionFlag): InvalidOptionError {
+  const advice = 'What comes through a pipe is written to a file first.';
+  return new InvalidOptionError(expected(displayName(option), 'the name of a file', 'none or -', advice));
 }
 
 function missing(option: OptionFlag): InvalidOptionError {

@@ -6,7 +6,7 @@ import type { Clip, Glide } from '../media/clip.js';
 import { assertPlace } from '../media/output-place.js';
 import { dropTemporary, reserveTemporary } from '../media/temporary-file.js';
 import type { Model } from '../networks/model.js';
-import { openSafetensors, SafetensorsWriter } from '../tensor/safetensors.js';
+import { openSafetensors, type SafetensorsFile, SafetensorsWriter } from '../tensor/safetensors.js';
 import { axis, createTensor, lengthOf, slice, type Tensor } from '../tensor/tensor.js';
 
 const tensorName = 'latents';
@@ -114,7 +114,7 @@ const infoSchema = z.object({
 /** Returns the latents [1, C, t, h, w] of a file that reelspace wrote, and what it says about them.
  * Throws FormatError when they are not such a file's, BundleError when they are another model's. */
 export async function readLatents(path: string, model: Model): Promise<{ latents: Tensor; info: LatentsInfo }> {
-  const file = await openSafetensors(path);
+  const file = await openLatents(path);
   try {
     const info = parseInfo(path, file.metadata.reelspace);
     const latents = await file.read(tensorName);
@@ -138,15 +138,28 @@ export async function readLatents(path: string, model: Model): Promise<{ latents
 
 /** Returns the settings of the run that made the latents of a file. Throws FormatError when reelspace did not write it. */
 export async function readLatentsSettings(path: string): Promise<Readonly<Record<string, unknown>>> {
-  const file = await openSafetensors(path);
+  const file = await openLatents(path);
   await file.close();
   return parseInfo(path, file.metadata.reelspace).settings;
+}
+
+async function openLatents(path: string): Promise<SafetensorsFile> {
+  try {
+    return await openSafetensors(path);
+  } catch (cause) {
+    // Where a file of another kind breaks the format says nothing to who has taken it for latents.
+    throw cause instanceof FormatError ? noLatents(path, 'another file', cause) : cause;
+  }
+}
+
+function noLatents(path: string, got: string, cause: unknown): FormatError {
+  return new FormatError(expected(path, 'latents that reelspace saved', got), { cause });
 }
 
 function parseInfo(path: string, text: string | undefined): LatentsInfo {
   try {
     return infoSchema.parse(JSON.parse(text ?? '')) as LatentsInfo;
   } catch (cause) {
-    throw new FormatError(expected(path, 'latents that reelspace saved', 'another safetensors file'), { cause });
+    throw noLatents(path, 'another safetensors file', cause);
   }
 }

@@ -73,10 +73,18 @@ test('what is missing is named', async () => {
     /^error: Expected reelspace restyle <input> \[prompt\], got too few arguments\.$/,
   );
   assert.match((await failure('inpaint', 'a.mp4', 'x'))[1] ?? '', /^error: Expected --mask, got none: /);
+  assert.match(
+    (await failure('morph', '', 'x'))[1] ?? '',
+    /^error: Expected keyframes to be 2 to 64 texts, none empty, got/,
+  );
+  assert.match(
+    (await failure('reconstruct', '-'))[1] ?? '',
+    /^error: Expected input to be the name of a file, got "none or -"\. What/,
+  );
   assert.match((await failure('morph'))[1] ?? '', /^error: Expected keyframes, got none: /);
   assert.match(
     (await failure('morph', 'one'))[1] ?? '',
-    /^error: Expected keyframes to be 2 to 64 texts, got \["one"\]\.$/,
+    /^error: Expected keyframes to be 2 to 64 texts, none empty, got \["one"\]\.$/,
   );
 });
 
@@ -225,7 +233,14 @@ test('a bad run as a process: exit code, one line on stderr, the same as JSON on
     [1, /^error: Expected the folder of .* to exist/, 'generate', 'x', '-o', join(folder, 'no', 'out.mp4')],
     [2, /^error: Expected output name to be one that ends in/, 'generate', 'x', '-o', join(folder, 'out.xyz')],
     [1, /^error: /, 'generate', '--like', broken, '-o', output],
-    [1, /^error: /, 'decode', broken, '-o', output],
+    [
+      1,
+      /^error: Expected .*broken\.mp4 to be latents that reelspace saved, got "another file"/,
+      'decode',
+      broken,
+      '-o',
+      output,
+    ],
   ] as const) {
     const ended = await runCli([...arguments_, ...common]);
     const lines = ended.stderr
