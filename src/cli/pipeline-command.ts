@@ -5,6 +5,8 @@ import type { z } from 'zod';
 import type { Pipeline } from '../diffusion/pipeline.js';
 import { latentsExtension } from '../diffusion/save.js';
 import { expected, InvalidOptionError } from '../errors.js';
+import { listFrameFolder } from '../media/frame-folder.js';
+import { probe } from '../media/probe.js';
 import { type LikeSettings, readLike } from './like.js';
 import { parseLoras } from './lora-flag.js';
 import { displayName, type OptionFlag, optionFlags, parseOption } from './option-flags.js';
@@ -145,7 +147,7 @@ async function run(
   assertTogether(schema, values);
 
   const inputs = options.filter(({ isInputFile }) => isInputFile).flatMap(({ key }) => textsIn(values[key]));
-  const extension = variant?.extension ?? '.mp4';
+  const extension = variant?.extension ?? (await extensionFor(schema, given, inputs[0]));
   const stem = variant === undefined ? pipeline.name : stemOf(inputs[0] ?? variant.name);
   const output = outputName(optionalText(given, 'output'), stem, extension);
   if (variant !== undefined) assertLatentsName('--output', output);
@@ -188,6 +190,12 @@ async function run(
 function noFile(option: OptionFlag): InvalidOptionError {
   const advice = 'What comes through a pipe is written to a file first.';
   return new InvalidOptionError(expected(displayName(option), 'the name of a file', 'none or -', advice));
+}
+
+/** Returns the ending of an output that has no name: a picture stays one where the clip is as long as its source. */
+async function extensionFor(schema: z.ZodObject, given: Arguments, input: string | undefined): Promise<string> {
+  if (given.output !== undefined || input === undefined || !('maxFrames' in schema.shape)) return '.mp4';
+  return (await listFrameFolder(input)) === undefined && (await probe(input)).isStill ? '.png' : '.mp4';
 }
 
 function missing(option: OptionFlag): InvalidOptionError {

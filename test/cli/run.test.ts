@@ -130,6 +130,16 @@ test('without -o each run has a name of its own, also beside another, and one th
   assert.equal((await readdir(folder)).length, 3);
 });
 
+test('without -o a picture stays a picture', async () => {
+  const picture = join(folder, 'picture.png');
+  await cp('test/goldens/first.png', picture);
+  const asked = ['restyle', picture, 'a cat', ...small, '--quiet'];
+  const { code, stdout, stderr } = await runCli(asked, undefined, {}, folder);
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^restyle\.png\n/);
+  assert.equal((await probe(join(folder, 'restyle.png'))).isStill, true);
+});
+
 test('a prompt may be as long as a command line', async () => {
   const output = join(folder, 'a.png');
   const { settings } = await report('generate', 'x'.repeat(60_000), ...small, '--frames', '1', '-o', output);
