@@ -35,7 +35,7 @@ export const inpaint = definePipeline({
       .min(1)
       .meta({ mayNameFiles: true })
       .describe(
-        'what is made anew: a picture or clip (white; a clip is read from --start on), or x,y,w,h in source pixels',
+        'what is made anew: a picture, clip or folder of frames (white; frames are read from --start on), or x,y,w,h in source pixels',
       ),
     strength: z.number().gt(0).max(1).default(1).describe('how much the masked part forgets what was there'),
     ...sourceOptions,

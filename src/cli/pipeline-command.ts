@@ -6,7 +6,7 @@ import type { Pipeline } from '../diffusion/pipeline.js';
 import { latentsExtension } from '../diffusion/save.js';
 import { expected, InvalidOptionError } from '../errors.js';
 import { listFrameFolder } from '../media/frame-folder.js';
-import { probe } from '../media/probe.js';
+import { detectMediaKind } from '../media/media-kind.js';
 import { type LikeSettings, readLike } from './like.js';
 import { parseLoras } from './lora-flag.js';
 import { displayName, type OptionFlag, optionFlags, parseOption } from './option-flags.js';
@@ -195,7 +195,8 @@ function noFile(option: OptionFlag): InvalidOptionError {
 /** Returns the ending of an output that has no name: a picture stays one where the clip is as long as its source. */
 async function extensionFor(schema: z.ZodObject, given: Arguments, input: string | undefined): Promise<string> {
   if (given.output !== undefined || input === undefined || !('maxFrames' in schema.shape)) return '.mp4';
-  return (await listFrameFolder(input)) === undefined && (await probe(input)).isStill ? '.png' : '.mp4';
+  // A look at the file's first bytes: what it holds is asked when the run begins.
+  return (await listFrameFolder(input)) === undefined && (await detectMediaKind(input)) === 'still' ? '.png' : '.mp4';
 }
 
 function missing(option: OptionFlag): InvalidOptionError {

@@ -11,8 +11,8 @@ export function printable(text: string): string {
   });
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it is about
-const obeyed = /[\0-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+/** But for line feeds, which part lines. */
+const obeyed = /(?!\n)[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 
 /** Returns the value as JSON of one line, in which the same characters are escaped. */
 function printableJson(value: object): string {

@@ -2,8 +2,7 @@
 import { expected, InvalidOptionError, MediaError } from '../errors.js';
 import { planFit } from '../media/fit.js';
 import type { Frame } from '../media/frame.js';
-import { probe } from '../media/probe.js';
-import { readFrames } from '../media/read-frames.js';
+import { isPicture, readClip } from '../media/frame-folder.js';
 import type { Manifest } from '../networks/manifest.js';
 import { axis, createTensor, lengthOf, type Tensor } from '../tensor/tensor.js';
 import type { Size } from './geometry.js';
@@ -24,7 +23,7 @@ export interface MaskReading extends Size {
   readonly startSeconds: number;
 }
 
-/** Yields one mask a frame without end: a box, a picture, or a clip whose last frame is held. `spec` is `x,y,w,h` in pixels
+/** Yields one mask a frame without end: a box, a picture, or a clip or folder of frames whose last one is held. `spec` is `x,y,w,h` in pixels
  * of the source as displayed, or a file; white is made anew. Throws InvalidOptionError for a box outside the source and for a
  * clip that ends before the start, MediaError for a file that is neither clip nor picture. */
 export async function* readMasks(
@@ -36,10 +35,10 @@ export async function* readMasks(
   const box = parseBox(spec, source);
   let last = box === undefined ? undefined : boxMask(box, source, size);
   if (box === undefined) {
-    const { isStill } = await probe(spec, { signal });
-    const part = isStill ? { maxFrames: 1 } : { frameRate, startSeconds };
-    const frames = readFrames(spec, { width: size.width, height: size.height, fit: 'cover', ...part, signal });
-    for await (const frame of frames) {
+    const isStill = await isPicture(spec, signal);
+    const part = isStill ? { maxFrames: 1 } : { startSeconds };
+    const read = { width: size.width, height: size.height, fit: 'cover', frameRate, ...part, signal } as const;
+    for await (const frame of readClip(spec, read)) {
       last = threshold(frame);
       if (!isStill) yield last;
     }

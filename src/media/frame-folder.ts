@@ -3,6 +3,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MediaError } from '../errors.js';
 import type { Frame } from './frame.js';
+import { probe } from './probe.js';
 import { readFrames, startsTooLate } from './read-frames.js';
 import type { ReadFramesOptions } from './read-options.js';
 
@@ -17,6 +18,11 @@ export async function listFrameFolder(path: string): Promise<string[] | undefine
   }
   const { compare } = new Intl.Collator('en', { numeric: true });
   return names.sort(compare).map((name) => join(path, name));
+}
+
+/** Returns whether a path names one picture, and no clip or folder of frames. Throws MediaError for what is none of these. */
+export async function isPicture(path: string, signal: AbortSignal | undefined): Promise<boolean> {
+  return (await listFrameFolder(path)) === undefined && (await probe(path, { signal })).isStill;
 }
 
 /**

@@ -150,6 +150,7 @@ export class ProtoFile {
     if (byte === undefined || at >= this.#windowEnd) throw notOnnx(this.#path);
     return byte;
   }
+
   #readWindow(start: number): void {
     this.#windowStart = start;
     this.#windowEnd = start + readSync(this.#descriptor, this.#window, 0, this.#window.length, start);

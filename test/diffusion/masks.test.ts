@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { Compositor, keepMask, type Mask, readMasks } from '../../src/diffusion/masks.js';
 import type { Frame } from '../../src/media/frame.js';
+import { createVideoWriter } from '../../src/media/write-frames.js';
 import type { Manifest } from '../../src/networks/manifest.js';
 import { encode, temporaryFolder } from '../media/make-media.js';
 
@@ -68,6 +69,11 @@ describe('a mask file', () => {
       (await firstMask(path, undefined, undefined, frame / reading.frameRate)).every((made) => made === 1);
     assert.deepEqual(await Promise.all([0, 2, 3, 4].map((frame) => isWhite(clip, frame))), [false, false, true, false]);
     assert.deepEqual(await Promise.all([0, 1000].map((frame) => isWhite(picture, frame))), [true, true]);
+    const frames = join(folder, 'frames/');
+    const writer = await createVideoWriter(frames, { width: 48, height: 32, frameRate: 8 });
+    for (const frame of [black, black, black, white, black]) await writer.write(frame);
+    await writer.finish();
+    assert.deepEqual(await Promise.all([0, 3, 4].map((frame) => isWhite(frames, frame))), [false, true, false]);
     await assert.rejects(isWhite(clip, 80), /startSeconds to be before the end of .*mask\.mkv, got 10/);
   });
 });
