@@ -1,6 +1,6 @@
 // Mistakes on the command line: one line that says what is wrong, and nothing done.
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -186,6 +186,18 @@ test('what a terminal would obey is written out', async () => {
   assert.ok(JSON.parse(stdout).error.message.includes(`${obeyed}.mp4`));
   assert.doesNotMatch(stdout, /(?!\n)[\p{Cc}\p{Zl}\p{Bidi_Control}]/u);
   assert.doesNotMatch(stderr, /(?!\n)[\p{Cc}\p{Zl}\p{Bidi_Control}]/u);
+});
+
+test('nor does a terminal obey what a model says of itself', async () => {
+  const copy = join(folder, 'escapes');
+  await cp(tinyBundle, copy, { recursive: true });
+  const manifest = join(copy, 'reelspace.json');
+  const said = JSON.parse(await readFile(manifest, 'utf8'));
+  await writeFile(manifest, JSON.stringify({ ...said, license: 'MIT\x1b[2J' }));
+  const { code, stdout } = await runCli(['models', 'info', copy]);
+  assert.equal(code, 0);
+  assert.match(stdout, /MIT\\x1b\[2J/);
+  await rm(copy, { recursive: true });
 });
 
 test('a place that latents can not have is told before the first step', async () => {

@@ -131,6 +131,11 @@ test('a title that looks like a description is none', async () => {
     options: ['-movflags', 'use_metadata_tags', ...keys.flatMap((key) => ['-metadata', `${key}=1`])],
   });
   assert.deepEqual(await probe(tagged), await probe(await testClip(file('plain.mp4'))));
+  // Of a stream, and so behind the duration.
+  const ofStream = await testClip(file('stream.nut'), {
+    options: ['-metadata:s:v:0', 'Stream #0:1: Audio: aac, x=1'],
+  });
+  assert.equal((await probe(ofStream)).hasAudio, false);
   assert.equal((await readAll(path)).length, (await readAll(plain)).length);
 });
 
