@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -15,9 +16,9 @@ from reel_tiny.vae.export import compare_streams, describe_states, example, half
 from reel_tiny.vae.model import TEMPORAL, CausalTime, fold_time, gather_patches, open_frames, spread_patches, squeeze_tails, stretch_tails, unfold_time
 from reel_tiny.vae.muon import Muon, orthogonalise
 from reel_tiny.vae.pca import start_from_pca
-from reel_tiny.vae import train
+from reel_tiny.vae import integers, train
 from reel_tiny.vae.train import Batches, Run, crops, latent_change, latent_statistics, reconstruction_loss
-from reel_tiny.vae.stream import HalfStream, VaeStream
+from reel_tiny.vae.stream import HalfStream, VaeStream, cpu_graph
 from reel_tiny.weights import grown, load_vae, mean_of
 
 torch.set_num_threads(1)
@@ -346,3 +347,84 @@ def test_the_runtimes_round_trip_equals_pytorch_frame_for_frame(vae: CausalVae, 
     expected = vae.decode(vae.encode(pixels)).clamp(-1, 1)[0].permute(1, 2, 3, 0)
     actual = VaeStream(bundle).round_trip(clip, 8).astype(np.float32) / 127.5 - 1
     assert np.abs(actual - expected.numpy()).max() < 1.01 / 127.5
+
+
+def correlated_inputs(channels: int, frames: int = 3, size: int = 16) -> torch.Tensor:
+    """[N,C,H,W], channels of different sizes that share most of what is in them."""
+    generator = torch.Generator().manual_seed(2)
+    shared = torch.randn(frames, 4, size, size, generator=generator)
+    mixed = torch.einsum("ck,nkhw->nchw", torch.randn(channels, 4, generator=generator), shared)
+    own = torch.randn(frames, channels, size, size, generator=generator)
+    return (mixed + 0.3 * own + 1) * torch.logspace(-1, 1, channels)[:, None, None]
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_a_convolution_in_whole_numbers_is_close_and_weights_make_up_for_each_other(kernel: int):
+    x = correlated_inputs(12)
+    conv = torch.nn.Conv2d(12, 8, kernel, padding=kernel // 2).requires_grad_(False)
+    seen = integers.Seen()
+    seen.add(x, kernel)
+    rounded = integers.rounded_product(conv, seen)
+    assert rounded.weight.dtype == torch.int8 and rounded.weight.abs().max() <= integers.LARGEST_WEIGHT
+    wanted = conv(x)
+
+    def off(made: torch.Tensor) -> float:
+        """The root of the mean squared error, as a share of the deviation of the outputs."""
+        return float(((made - wanted).pow(2).mean() / wanted.var()).sqrt())
+
+    def with_weights(rows: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """What convolutions of inputs that are not rounded give with weights [K,N] in steps."""
+        weight = (rows * rounded.scale / rounded.steps.repeat(kernel**2)[:, None]).unflatten(0, (kernel, kernel, -1)).permute(3, 2, 0, 1)
+        return torch.nn.functional.conv2d(x, weight, bias, padding=kernel // 2)
+
+    exact = conv.weight.permute(2, 3, 1, 0).flatten(0, 2) * rounded.steps.repeat(kernel**2)[:, None] / rounded.scale
+    assert off(with_weights(exact, conv.bias)) < 1e-5
+    assert off(with_weights(rounded.weight.float(), rounded.bias)) < 0.7 * off(with_weights(exact.round(), conv.bias))
+    assert off(integers.WholeConv(rounded)(x)) < 0.05
+
+
+def test_steps_cover_what_was_seen_and_zero_is_told_exactly():
+    x = torch.rand(1, 2, 8, 8) * torch.tensor([3.0, 300.0])[:, None, None]
+    x[0, :, 0, 0] = 0
+    seen = integers.Seen()
+    seen.add(x, 1)
+    steps, zero = integers.choose_steps(seen, 1)
+    told = integers.told(x[0].flatten(1), steps, zero)
+    assert zero == 32 and (told[:, 0] == 0).all()
+    assert ((told - x[0].flatten(1)).abs() <= steps[:, None] / 2 + 1e-4).all() and steps[1] > 50 * steps[0]
+
+
+@pytest.fixture(scope="module")
+def whole(vae: CausalVae) -> dict:
+    """Both halves of the small VAE in whole numbers, by name."""
+    clips = smooth_clips(4, 9, 32)
+    rounded = integers.measure(vae, iter(clips[:, None].clamp(-1, 1)))
+    return {name: integers.in_whole_numbers(getattr(vae, name), given) for name, given in rounded.items()}
+
+
+@pytest.mark.parametrize("name", ["encoder", "decoder"])
+def test_halves_in_whole_numbers_are_close_and_stream(vae: CausalVae, whole: dict, name: str, tmp_path: Path):
+    half, made = getattr(vae, name), whole[name]
+    pixels = smooth_clips(2, 12, 32).clamp(-1, 1)
+    x = pixels if name == "encoder" else vae.encoder(pixels, *vae.encoder.empty_states(2, 32, 32, pixels))[0]
+    wanted = half(x, *half.empty_states(2, 32, 32, x))[0]
+    ours = made(x, *made.empty_states(2, 32, 32, x))[0]
+    assert (ours - wanted).pow(2).mean().sqrt() < 0.05 * wanted.std()
+    assert not torch.equal(ours, wanted)
+    states, parts, step = made.empty_states(2, 32, 32, x), [], x.shape[2] // 3
+    for at in range(0, x.shape[2], step):
+        part, *states = made(x[:, :, at : at + step], *states)
+        parts.append(part)
+    assert torch.allclose(torch.cat(parts, 2), ours, atol=1e-4)
+    graph = half_graph(made, name == "encoder")
+    path = tmp_path / "model.onnx"
+    write_graph(graph, path, tells_sizes=False)
+    assert compare_streams(graph, path).relative < 0.05
+    products = [node.op_type for node in onnx.load(path).graph.node].count("MatMulIntegerToFloat")
+    assert products == (3 * 3 + 2 if name == "encoder" else 3 * 3 + 1)
+
+
+def test_the_cpu_takes_the_graph_in_whole_numbers_where_there_is_one(tmp_path: Path):
+    assert cpu_graph(tmp_path) == tmp_path / "model.onnx"
+    (tmp_path / "model_int8.onnx").touch()
+    assert cpu_graph(tmp_path) == tmp_path / "model_int8.onnx"

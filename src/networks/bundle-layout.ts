@@ -1,6 +1,7 @@
 // Where things lie in a bundle, whatever its family.
 import { posix } from 'node:path';
-import type { BundleFile, Manifest } from './manifest.js';
+import type { BundleFile, Manifest, StreamingGraph } from './manifest.js';
+import type { Device } from './model.js';
 
 /** The graphs that a bundle has one of at most, as the manifest calls them. */
 const graphNames = [
@@ -40,20 +41,35 @@ export function graphsOf({ graphs }: Manifest): GraphName[] {
   return [...graphNames, ...(graphs.controlNets ?? []).map(({ kind }) => controlNetName(kind))];
 }
 
-/** Returns the file of a graph that is opened, or undefined when the bundle has no such graph. */
+/** Returns the file of a graph, or undefined when the bundle has no such graph. */
 export function graphPath({ graphs }: Manifest, graph: GraphName): string | undefined {
   if (!isControlNet(graph)) return graphs[graph]?.path;
   return graphs.controlNets?.find(({ kind }) => controlNetName(kind) === graph)?.path;
 }
 
-/** Returns all files that are opened for a graph; none when the bundle has no such graph. */
+/** Returns all files that are opened for a graph, on one device or another; none when the bundle has no such graph. */
 export function openedFiles(manifest: Manifest, graph: GraphName): string[] {
-  const opened = graphPath(manifest, graph);
-  const first = graph === 'vaeEncoder' || graph === 'vaeDecoder' ? manifest.graphs[graph].first?.path : undefined;
-  return [opened, first].filter((path) => path !== undefined);
+  const { first, onCpu } = halfOf(manifest, graph);
+  return [graphPath(manifest, graph), first?.path, onCpu].filter((path) => path !== undefined);
 }
 
-/** Returns the files of a graph: the one that is opened, and whatever lies beside it; none when the bundle has no such graph. */
+/** Returns the files that a device opens for a graph, and those of its folder that it has no use for. */
+export function filesOn(
+  device: Device,
+  manifest: Manifest,
+  graph: GraphName,
+): { path: string | undefined; firstPath: string | undefined; unused: string | undefined } {
+  const path = graphPath(manifest, graph);
+  const { first, onCpu } = halfOf(manifest, graph);
+  const isReplaced = device === 'cpu' && onCpu !== undefined;
+  return { path: isReplaced ? onCpu : path, firstPath: first?.path, unused: isReplaced ? path : onCpu };
+}
+
+function halfOf({ graphs }: Manifest, graph: GraphName): Partial<StreamingGraph> {
+  return graph === 'vaeEncoder' || graph === 'vaeDecoder' ? graphs[graph] : {};
+}
+
+/** Returns the files of a graph: its own, and whatever lies beside it; none when the bundle has no such graph. */
 export function graphFiles(manifest: Manifest, graph: GraphName): BundleFile[] {
   const opened = graphPath(manifest, graph);
   if (opened === undefined) return [];

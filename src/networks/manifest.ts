@@ -24,6 +24,8 @@ const stateSchema = z.object({
 /** A VAE graph that takes a clip chunk by chunk: inputs `state_in_<i>`, outputs `state_out_<i>`. */
 const streamingGraphSchema = z.object({
   path: relativePath,
+  /** The graph that the CPU runs in place of the one at `path`, whose results are a little off: the same network in whole numbers. */
+  onCpu: relativePath.optional(),
   /** Latent frames that one call takes, but for a clip's last ones; left out, any number. */
   latentFrames: count.optional(),
   /**

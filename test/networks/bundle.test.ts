@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { BundleError } from '../../src/errors.js';
-import { listModels, readBundle, verifyBundle } from '../../src/networks/bundle.js';
-import { type GraphName, graphPath, graphsOf } from '../../src/networks/bundle-layout.js';
+import { type Bundle, listModels, readBundle, verifyBundle } from '../../src/networks/bundle.js';
+import { filesOn, type GraphName, graphPath, graphsOf } from '../../src/networks/bundle-layout.js';
 import { changeWeights } from '../../src/networks/change-weights.js';
 import { inspectBundle } from '../../src/networks/inspect.js';
 import { dataTypes, readGraphOutline } from '../../src/networks/onnx-file.js';
@@ -67,6 +67,21 @@ async function rejects(promise: Promise<unknown>, ...parts: RegExp[]): Promise<v
     assert.doesNotMatch(error.message, /\n/);
     return true;
   });
+}
+
+/** Returns the bundle in a folder once its manifest lists these files as they are now. */
+async function relist(folder: string, ...paths: string[]): Promise<Bundle> {
+  const file = join(folder, 'reelspace.json');
+  const manifest = JSON.parse(await readFile(file, 'utf8'));
+  const others = manifest.files.filter(({ path }: { path: string }) => !paths.includes(path));
+  const listed = await Promise.all(
+    paths.map(async (path) => {
+      const bytes = await readFile(join(folder, path));
+      return { path, sizeBytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
+    }),
+  );
+  await writeFile(file, JSON.stringify({ ...manifest, files: [...others, ...listed] }));
+  return readBundle(folder);
 }
 
 test('a whole bundle is read and verified', async () => {
@@ -249,29 +264,42 @@ test('weights lie in files that the manifest lists, and are hashed with them', a
   // What a graph of changed weights refers to is the file that it was made of.
   const referring = changeWeights(place, [{ weight: first.name, terms: [{ values }] }]);
   await writeFile(join(folder, graph), referring);
-  const relist = async (...paths: string[]) => {
-    const file = join(folder, 'reelspace.json');
-    const manifest = JSON.parse(await readFile(file, 'utf8'));
-    const others = manifest.files.filter(({ path }: { path: string }) => !paths.includes(path));
-    const listed = await Promise.all(
-      paths.map(async (path) => {
-        const bytes = await readFile(join(folder, path));
-        return { path, sizeBytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
-      }),
-    );
-    await writeFile(file, JSON.stringify({ ...manifest, files: [...others, ...listed] }));
-    return readBundle(folder);
-  };
-  const unlisted = await relist(graph);
+  const unlisted = await relist(folder, graph);
   const message = /text_encoder\/model\.onnx .*has weights in "weights\.bin", which is none of the files beside it/;
   await rejects(openGraph(unlisted, 'textEncoder', { device: 'cpu' }), message);
   await rejects(verifyBundle(unlisted), message);
-  const listed = await relist(graph, weights);
+  const listed = await relist(folder, graph, weights);
   await (await openGraph(listed, 'textEncoder', { device: 'cpu' })).release();
   await verifyBundle(listed);
   const bytes = await readFile(place);
   await writeFile(place, bytes.with(bytes.length >> 1, 99));
   await rejects(openGraph(listed, 'textEncoder', { device: 'cpu' }), /weights\.bin has another SHA-256/);
+});
+
+test('the CPU opens a graph of its own where there is one, and other devices the usual one', async () => {
+  const [usual, own] = ['vae_decoder/model.onnx', 'vae_decoder/model_int8.onnx'];
+  const folder = await withManifest(['graphs.vaeDecoder.onCpu', () => own]);
+  await rejects(readBundle(folder), /files: expected vae_decoder\/model_int8\.onnx among them/);
+  await cp(join(folder, usual), join(folder, own));
+  const { manifest } = await relist(folder, own);
+  assert.deepEqual(filesOn('cpu', manifest, 'vaeDecoder'), { path: own, firstPath: undefined, unused: usual });
+  assert.deepEqual(filesOn('webgpu', manifest, 'vaeDecoder'), { path: usual, firstPath: undefined, unused: own });
+
+  // Only what is opened is hashed, so that a damaged graph of other devices does not show before all is verified.
+  const bytes = await readFile(join(folder, usual));
+  await writeFile(join(folder, usual), bytes.with(bytes.length >> 1, (bytes[bytes.length >> 1] ?? 0) ^ 1));
+  const damaged = await readBundle(folder);
+  await (await openGraph(damaged, 'vaeDecoder', { device: 'cpu' })).release();
+  await rejects(verifyBundle(damaged), /vae_decoder\/model\.onnx has another SHA-256/);
+
+  await cp(join(folder, 'vae_encoder/model.onnx'), join(folder, own));
+  const unfit = await relist(folder, own, usual);
+  await rejects(openGraph(unfit, 'vaeDecoder', { device: 'cpu' }), /vae_decoder\/model_int8\.onnx does not fit/);
+
+  for (const onCpu of [usual, 'vae_encoder/model.onnx']) {
+    const wrong = await withManifest(['graphs.vaeDecoder.onCpu', () => onCpu]);
+    await rejects(readBundle(wrong), /onCpu: expected another file in the folder of path/);
+  }
 });
 
 test('no link leads out of the folder', async () => {

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ..world.things import ASSETS
+from ..vae.stream import WHOLE_NUMBERS
 from ..weights import load_vae
 from ..world.render import render
 from ..world.sampling import sample_spec
@@ -74,6 +75,11 @@ def describe(file: Path, root: Path) -> dict[str, object]:
     return {"path": file.relative_to(root).as_posix(), "sizeBytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
+def describe_half(bundle: Path, half: str, states: list[dict]) -> dict[str, object]:
+    whole = {"onCpu": f"vae_{half}/{WHOLE_NUMBERS}"} if (bundle / f"vae_{half}" / WHOLE_NUMBERS).exists() else {}
+    return {"path": f"vae_{half}/model.onnx", **whole, "states": states}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -110,8 +116,7 @@ def main() -> None:
                 "inputs": ["prompt_embeds", "condition_latents", "condition_mask"],
                 "conditionMask": ["keep", "follow"],
             },
-            "vaeEncoder": {"path": "vae_encoder/model.onnx", "states": states["encoder"]},
-            "vaeDecoder": {"path": "vae_decoder/model.onnx", "states": states["decoder"]},
+            **{f"vae{half.title()}": describe_half(out, half, states[half]) for half in ("encoder", "decoder")},
         },
         "files": [describe(file, out) for file in files],
     }

@@ -11,6 +11,14 @@ import onnxruntime
 from .model import SPATIAL, TEMPORAL
 
 
+WHOLE_NUMBERS = "model_int8.onnx"
+
+
+def cpu_graph(folder: Path) -> Path:
+    whole = folder / WHOLE_NUMBERS
+    return whole if whole.exists() else folder / "model.onnx"
+
+
 class HalfStream:
     """One graph and the state between its calls."""
 
@@ -36,10 +44,11 @@ class HalfStream:
 
 
 class VaeStream:
+    """Of each half the graph that the runtime takes on a CPU: in whole numbers where there is one."""
+
     def __init__(self, bundle: Path, threads: int = 1):
         specs = json.loads((bundle / "vae_state.json").read_text())
-        self.encoder = HalfStream(bundle / "vae_encoder/model.onnx", specs["encoder"], threads)
-        self.decoder = HalfStream(bundle / "vae_decoder/model.onnx", specs["decoder"], threads)
+        self.encoder, self.decoder = (HalfStream(cpu_graph(bundle / f"vae_{half}"), specs[half], threads) for half in ("encoder", "decoder"))
 
     def encode(self, clip: np.ndarray, chunk: int = 8) -> np.ndarray:
         """Latents [1,16,k+1,H/8,W/8] of uint8 [4k+1,H,W,3], `chunk` frames at a time."""
@@ -49,8 +58,8 @@ class VaeStream:
         self.encoder.start(*clip.shape[1:3])
         encoded = []
         for at in range(0, len(padded), chunk):
-            frames = padded[at : at + chunk].astype(np.float32) / np.float32(127.5) - 1
-            encoded.append(self.encoder(np.ascontiguousarray(frames.transpose(3, 0, 1, 2)[None])))
+            pixels = np.ascontiguousarray(padded[at : at + chunk].transpose(3, 0, 1, 2)[None]).astype(np.float32)
+            encoded.append(self.encoder(pixels / np.float32(127.5) - 1))
         return np.concatenate(encoded, 2)
 
     def decode(self, latents: np.ndarray, chunk: int = 8) -> np.ndarray:
@@ -58,8 +67,9 @@ class VaeStream:
         self.decoder.start(latents.shape[3] * SPATIAL, latents.shape[4] * SPATIAL)
         decoded = []
         for at in range(0, latents.shape[2], chunk // TEMPORAL):
-            pixels = self.decoder(np.ascontiguousarray(latents[:, :, at : at + chunk // TEMPORAL]))[0].transpose(1, 2, 3, 0)
-            decoded.append(np.clip(np.rint((pixels + 1) * 127.5), 0, 255).astype(np.uint8))
+            pixels = self.decoder(np.ascontiguousarray(latents[:, :, at : at + chunk // TEMPORAL]))[0]
+            pixels = np.rint((pixels + 1) * np.float32(127.5))
+            decoded.append(np.clip(pixels, 0, 255, out=pixels).astype(np.uint8).transpose(1, 2, 3, 0))
         return np.concatenate(decoded)[TEMPORAL - 1 :]
 
     def round_trip(self, clip: np.ndarray, chunk: int = 8) -> np.ndarray:
