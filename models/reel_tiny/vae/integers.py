@@ -8,7 +8,7 @@ making up for what those before it did to the outputs (Frantar et al. 2022, "GPT
 products of 8 bits in 16, which two products of 255 and 127 exceed.
 
 What meets pixels or latents themselves (`linear`, `paint`, the decoder's `stem`, `head`) stays float32: it is little work, and errs the most. So does the
-decoder's first mixing of frames, which alone would err half as much again as all the rest of it.
+decoder's first mixing of frames, which alone would add a third to the error.
 """
 
 from __future__ import annotations
