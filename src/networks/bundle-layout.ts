@@ -53,16 +53,22 @@ export function openedFiles(manifest: Manifest, graph: GraphName): string[] {
   return [graphPath(manifest, graph), first?.path, onCpu].filter((path) => path !== undefined);
 }
 
-/** Returns the files that a device opens for a graph, and those of its folder that it has no use for. */
+/**
+ * Returns the files that a device opens for a graph, its own and the one that a clip starts with, and all that it may read then: those beside
+ * them but for the graph that other devices open. Both are empty when the bundle has no such graph.
+ */
 export function filesOn(
   device: Device,
   manifest: Manifest,
   graph: GraphName,
-): { path: string | undefined; firstPath: string | undefined; unused: string | undefined } {
+): { opened: readonly string[]; read: readonly BundleFile[] } {
   const path = graphPath(manifest, graph);
   const { first, onCpu } = halfOf(manifest, graph);
-  const isReplaced = device === 'cpu' && onCpu !== undefined;
-  return { path: isReplaced ? onCpu : path, firstPath: first?.path, unused: isReplaced ? path : onCpu };
+  const [own, others] = device === 'cpu' && onCpu !== undefined ? [onCpu, path] : [path, onCpu];
+  return {
+    opened: [own, first?.path].filter((file) => file !== undefined),
+    read: graphFiles(manifest, graph).filter((file) => file.path !== others),
+  };
 }
 
 function halfOf({ graphs }: Manifest, graph: GraphName): Partial<StreamingGraph> {

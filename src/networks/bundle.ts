@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { BundleError, expected } from '../errors.js';
 import { isShallow } from '../tensor/json-text.js';
-import { bundleFiles, graphFiles, graphsOf, tokenizerFolders } from './bundle-layout.js';
+import { bundleFiles, graphFiles, graphsOf, openedFiles, tokenizerFolders } from './bundle-layout.js';
 import { type BundleFile, type Manifest, manifestFormatVersion, manifestSchema } from './manifest.js';
 import { manifestProblem } from './manifest-rules.js';
 import { type OptimumLayout, optimumFiles, readOptimumFolder } from './optimum-folder.js';
@@ -82,7 +82,8 @@ export async function verifyBundle({ path, manifest }: Bundle): Promise<void> {
     );
   }
   await verifyFiles(path, manifest.files);
-  for (const graph of graphsOf(manifest)) assertWeightsListed({ path, manifest }, graph);
+  for (const graph of graphsOf(manifest))
+    assertWeightsListed(path, openedFiles(manifest, graph), graphFiles(manifest, graph));
 }
 
 /**

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { BundleError } from '../errors.js';
 import { type Bundle, verifyFiles } from './bundle.js';
-import { filesOn, type GraphName, graphFiles, isControlNet } from './bundle-layout.js';
+import { filesOn, type GraphName, isControlNet } from './bundle-layout.js';
 import { residualName } from './control-net.js';
 import { conditionMaskLength, type Manifest, readsPictures, type StreamingGraph } from './manifest.js';
 import { openSession, type SessionOptions } from './open-session.js';
@@ -20,16 +20,12 @@ import { isStateName, stateInput, stateOutput } from './worker-protocol.js';
 export async function openGraph(bundle: Bundle, graph: GraphName, options: SessionOptions): Promise<NetworkSession> {
   const { manifest } = bundle;
   const files = filesOn(options.device, manifest, graph);
-  if (files.path === undefined) throw new BundleError(`The bundle ${bundle.path} has no ${graph}. Use another model.`);
-  const path = join(bundle.path, files.path);
-  const firstPath = files.firstPath === undefined ? undefined : join(bundle.path, files.firstPath);
+  const [path, firstPath] = files.opened.map((file) => join(bundle.path, file));
+  if (path === undefined) throw new BundleError(`The bundle ${bundle.path} has no ${graph}. Use another model.`);
   // Hashing costs less than loading and goes on beside it. Where both fail, the hash says why.
   const [verified, opened] = await Promise.allSettled([
-    verifyFiles(
-      bundle.path,
-      graphFiles(manifest, graph).filter((file) => file.path !== files.unused),
-    ),
-    openChecked(bundle, graph, path, { ...options, firstPath }),
+    verifyFiles(bundle.path, files.read),
+    openChecked(bundle, files, path, { ...options, firstPath }),
   ]);
   if (opened.status === 'rejected') throw verified.status === 'rejected' ? verified.reason : opened.reason;
   const session = await translated(bundle, graph, opened.value, options);
@@ -47,11 +43,11 @@ export async function openGraph(bundle: Bundle, graph: GraphName, options: Sessi
 /** Returns the network once it has been seen that it reads nothing but what is hashed; folders of optimum have no hashes. */
 async function openChecked(
   bundle: Bundle,
-  graph: GraphName,
+  { opened, read }: ReturnType<typeof filesOn>,
   path: string,
   options: SessionOptions,
 ): Promise<NetworkSession> {
-  if (bundle.optimum === undefined) assertWeightsListed(bundle, graph);
+  if (bundle.optimum === undefined) assertWeightsListed(bundle.path, opened, read);
   return openSession(path, options);
 }
 

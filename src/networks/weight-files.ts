@@ -1,23 +1,19 @@
 // The files that a graph's weights lie in beside its own: onnxruntime reads whatever a graph names, so that those have to be hashed, too.
 import { basename, join } from 'node:path';
 import { BundleError } from '../errors.js';
-import type { Bundle } from './bundle.js';
-import { type GraphName, graphFiles, openedFiles } from './bundle-layout.js';
+import type { BundleFile } from './manifest.js';
 import { entryFields, tensorFields } from './onnx-file.js';
 import { notOnnx, ProtoFile, type Range } from './proto-file.js';
 
-/** Throws BundleError when a graph has weights in a file that is not among those of its folder which the manifest lists. Blocks for some milliseconds. */
-export function assertWeightsListed(
-  { path: folder, manifest }: Pick<Bundle, 'path' | 'manifest'>,
-  graph: GraphName,
-): void {
-  const listed = new Set(graphFiles(manifest, graph).map(({ path }) => basename(path)));
-  for (const opened of openedFiles(manifest, graph)) {
-    const unlisted = [...readWeightFiles(join(folder, opened))].find((name) => !listed.has(name));
+/** Throws BundleError when a graph of a bundle's folder has weights in a file that is none of `files`, which lie beside it. Blocks for some milliseconds. */
+export function assertWeightsListed(folder: string, graphs: readonly string[], files: readonly BundleFile[]): void {
+  const listed = new Set(files.map(({ path }) => basename(path)));
+  for (const graph of graphs) {
+    const unlisted = [...readWeightFiles(join(folder, graph))].find((name) => !listed.has(name));
     if (unlisted === undefined) continue;
     throw new BundleError(
-      `${opened} of the bundle ${folder} has weights in ${JSON.stringify(unlisted)}, which is none of the files beside it that the ` +
-        'manifest lists. Get the bundle again.',
+      `${graph} of the bundle ${folder} has weights in ${JSON.stringify(unlisted)}, which is none of the files beside it that the ` +
+        'manifest lists for it. Get the bundle again.',
     );
   }
 }

@@ -282,8 +282,18 @@ test('the CPU opens a graph of its own where there is one, and other devices the
   await rejects(readBundle(folder), /files: expected vae_decoder\/model_int8\.onnx among them/);
   await cp(join(folder, usual), join(folder, own));
   const { manifest } = await relist(folder, own);
-  assert.deepEqual(filesOn('cpu', manifest, 'vaeDecoder'), { path: own, firstPath: undefined, unused: usual });
-  assert.deepEqual(filesOn('webgpu', manifest, 'vaeDecoder'), { path: usual, firstPath: undefined, unused: own });
+  const onCpu = filesOn('cpu', manifest, 'vaeDecoder');
+  const elsewhere = filesOn('webgpu', manifest, 'vaeDecoder');
+  for (const [files, path] of [
+    [onCpu, own],
+    [elsewhere, usual],
+  ] as const) {
+    assert.deepEqual(files.opened, [path]);
+    assert.deepEqual(
+      files.read.map((file) => file.path),
+      [path],
+    );
+  }
 
   // Only what is opened is hashed, so that a damaged graph of other devices does not show before all is verified.
   const bytes = await readFile(join(folder, usual));
@@ -296,8 +306,22 @@ test('the CPU opens a graph of its own where there is one, and other devices the
   const unfit = await relist(folder, own, usual);
   await rejects(openGraph(unfit, 'vaeDecoder', { device: 'cpu' }), /vae_decoder\/model_int8\.onnx does not fit/);
 
-  for (const onCpu of [usual, 'vae_encoder/model.onnx']) {
-    const wrong = await withManifest(['graphs.vaeDecoder.onCpu', () => onCpu]);
+  // Weights in the graph of other devices would be read without having been hashed.
+  await writeFile(join(folder, usual), bytes);
+  const [first] = readGraphOutline(join(folder, usual)).weights.filter(
+    ({ dataType }) => dataType === dataTypes.float32,
+  );
+  assert.ok(first !== undefined);
+  const changes = [{ weight: first.name, terms: [{ values: new Float32Array(sizeOf(first.shape)) }] }];
+  await writeFile(join(folder, own), changeWeights(join(folder, usual), changes));
+  const borrowing = await relist(folder, own, usual);
+  await rejects(
+    openGraph(borrowing, 'vaeDecoder', { device: 'cpu' }),
+    /has weights in "model\.onnx", which is none of the files/,
+  );
+
+  for (const path of [usual, 'vae_encoder/model.onnx']) {
+    const wrong = await withManifest(['graphs.vaeDecoder.onCpu', () => path]);
     await rejects(readBundle(wrong), /onCpu: expected another file in the folder of path/);
   }
 });

@@ -313,7 +313,8 @@ def in_whole_numbers(half: Half, rounded: dict[str, Rounded]) -> Half:
         parent_name, _, own = name.rpartition(".")
         if isinstance(module, Block):
             made = WholeBlock(module, rounded[f"{name}.inner"], rounded.get(f"{name}.time"), rounded[f"{name}.outer"])
-        elif isinstance(module, nn.Conv2d) and name in rounded and parent_name == "":
+        # Convolutions inside a block are replaced with it.
+        elif isinstance(module, nn.Conv2d) and name in rounded and "." not in name:
             made = WholeConv(rounded[name])
         else:
             continue
@@ -336,8 +337,8 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, required=True)
     a = parser.parse_args()
     vae = load_vae(a.bundle).requires_grad_(False)
-    rounded = measure(vae, rendered_clips(a.data, a.clips))
-    for name, whole in ((name, in_whole_numbers(getattr(vae, name), given)) for name, given in rounded.items()):
+    for name, rounded in measure(vae, rendered_clips(a.data, a.clips)).items():
+        whole = in_whole_numbers(getattr(vae, name), rounded)
         path = a.bundle / f"vae_{name}" / WHOLE_NUMBERS
         graph = half_graph(round_to_half(whole), name == "encoder")
         write_graph(graph, path, "fp16", tells_sizes=False)
