@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 
-from export.graph import compare, write_graph
+from export.graph import CPU_OPSET, compare, write_graph
 from reel_tiny.vae import CausalVae, VaeConfig
 from reel_tiny.vae.export import compare_streams, describe_states, example, half_graph
 from reel_tiny.vae.model import TEMPORAL, CausalTime, fold_time, gather_patches, open_frames, spread_patches, squeeze_tails, stretch_tails, unfold_time
@@ -103,10 +103,10 @@ def test_a_frame_mixes_with_the_two_before_it():
     time, x, state = CausalTime(2), torch.randn(3 * 2, 2, 4, 4), torch.randn(2 * 2, 2, 4, 4)
     for weight, factor in ((time.late.weight, 1.0), (time.middle.weight, 10.0), (time.early.weight, 100.0)):
         weight.data.copy_(factor * torch.eye(2)[:, :, None, None])
-    mixed, after = time(x, state)
+    mixed, after = time(x, unfold_time(state, 2))
     frames = torch.cat([state, time.norm(x)]).reshape(5, 2, 2, 4, 4)
     torch.testing.assert_close(mixed.reshape(3, 2, 2, 4, 4), frames[2:] + 10 * frames[1:-1] + 100 * frames[:-2])
-    assert torch.equal(after, frames[3:].flatten(0, 1))
+    assert torch.equal(fold_time(after), frames[3:].flatten(0, 1))
 
 
 def test_batching_changes_nothing(vae: CausalVae):
@@ -384,7 +384,7 @@ def test_a_convolution_in_whole_numbers_is_close_and_weights_make_up_for_each_ot
 
 
 def test_steps_cover_what_was_seen_and_zero_is_told_exactly():
-    x = torch.rand(1, 2, 8, 8) * torch.tensor([3.0, 300.0])[:, None, None]
+    x = torch.rand(1, 2, 8, 8, generator=torch.Generator().manual_seed(4)) * torch.tensor([3.0, 300.0])[:, None, None]
     x[0, :, 0, 0] = 0
     seen = integers.Seen()
     seen.add(x, 1)
@@ -418,7 +418,7 @@ def test_halves_in_whole_numbers_are_close_and_stream(vae: CausalVae, whole: dic
     assert torch.allclose(torch.cat(parts, 2), ours, atol=1e-4)
     graph = half_graph(made, name == "encoder")
     path = tmp_path / "model.onnx"
-    write_graph(graph, path, tells_sizes=False)
+    write_graph(graph, path, opset=CPU_OPSET, tells_sizes=False)
     assert compare_streams(graph, path).relative < 0.05
     products = [node.op_type for node in onnx.load(path).graph.node].count("MatMulIntegerToFloat")
     assert products == (3 * 3 + 2 if name == "encoder" else 3 * 3 + 1)

@@ -16,12 +16,12 @@ from __future__ import annotations
 import argparse
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from export.graph import write_graph
+from export.graph import CPU_OPSET, write_graph
 from export.precision import LARGEST_DIFFERENCE
 from torch import Tensor, nn
 
@@ -29,7 +29,7 @@ from ..data.render import ClipRenderer
 from ..export.graph import round_to_half
 from ..weights import load_vae
 from .export import compare_streams, half_graph
-from .model import STATE_FRAMES, Block, CausalTime, CausalVae, Half
+from .model import Block, CausalTime, CausalVae, Down, Half, Up, fold_time, gather_patches
 from .stream import WHOLE_NUMBERS
 
 # Largest whole number that a weight is.
@@ -53,6 +53,13 @@ def to_whole(x: Tensor, one: Tensor, zero: Tensor) -> Tensor:
     if torch.compiler.is_exporting():
         return torch.onnx.ops.symbolic("QuantizeLinear", (x, one, zero), dtype=torch.uint8, shape=x.shape)
     return (x.round() + zero.float()).clamp(0, 255).to(torch.uint8)
+
+
+def from_whole(x: Tensor, one: Tensor, zero: Tensor) -> Tensor:
+    """The inverse of `to_whole` for whole numbers of steps."""
+    if torch.compiler.is_exporting():
+        return torch.onnx.ops.symbolic("DequantizeLinear", (x, one, zero), dtype=torch.float32, shape=x.shape)
+    return x.float() - zero.float()
 
 
 def multiply_whole(x: Tensor, weight: Tensor, one: Tensor, scale: Tensor, zero: Tensor, bias: Tensor) -> Tensor:
@@ -84,9 +91,7 @@ class WholeProduct(nn.Module):
     def multiply(self, x: Tensor) -> Tensor:
         """[N,H,W,C'] of what `take` gave."""
         if self.kernel == 3:
-            x = F.pad(x, (0, 0, 1, 1, 1, 1), value=self.outside)
-            x = torch.cat([x[:, :, :-2], x[:, :, 1:-1], x[:, :, 2:]], 3)
-            x = torch.cat([x[:, :-2], x[:, 1:-1], x[:, 2:]], 3)
+            x = neighbourhoods(F.pad(x, (0, 0, 1, 1, 1, 1), value=self.outside))
         return multiply_whole(x, self.weight, self.one, self.scale, self.zero, self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -102,7 +107,39 @@ class WholeConv(nn.Module):
         self.product = WholeProduct(rounded)
 
     def forward(self, x: Tensor) -> Tensor:
-        return channels_first(self.product(channels_last(x)))
+        whole = self.product.take(x * self.product.inverse[:, None, None])
+        return channels_first(self.product.multiply(channels_last(whole)))
+
+
+class WholeDown(nn.Module):
+    """In place of Down. Channels last, two neighbours in a row are one already; the weights' inputs lie in that order."""
+
+    def __init__(self, rounded: Rounded):
+        super().__init__()
+        order = torch.arange(len(rounded.weight)).unflatten(0, (-1, 2, 2)).permute(1, 2, 0).flatten()
+        self.product = WholeProduct(replace(rounded, weight=rounded.weight[order], steps=rounded.steps[order]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = channels_last(x)
+        n, height, width, c = x.shape
+        h, w = height // 2, width // 2
+        x = x.reshape(n, h, 2, w, 2 * c).transpose(2, 3)
+        return channels_first(self.product(x.reshape(n, h, w, 4 * c)))
+
+
+class WholeUp(nn.Module):
+    """In place of Up, likewise."""
+
+    def __init__(self, rounded: Rounded):
+        super().__init__()
+        order = torch.arange(len(rounded.scale)).unflatten(0, (-1, 2, 2)).permute(1, 2, 0).flatten()
+        self.product = WholeProduct(replace(rounded, weight=rounded.weight[:, order], scale=rounded.scale[order], bias=rounded.bias[order]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.product(channels_last(x))
+        n, h, w, c = x.shape
+        x = x.reshape(n, h, w, 2, c // 2).transpose(2, 3)
+        return channels_first(x.reshape(n, 2 * h, 2 * w, c // 4))
 
 
 class WholeBlock(nn.Module):
@@ -119,8 +156,7 @@ class WholeBlock(nn.Module):
         x = channels_last(x)
         h = F.silu(self.inner.multiply(self.inner.take(normalised(x, self.gain))))
         if isinstance(self.time, WholeTime):
-            mixed, state = self.time(h, channels_last(state))
-            state = channels_first(state)
+            mixed, state = self.time(h, state)
         else:
             mixed, state = self.time(channels_first(h), state)
             mixed = channels_last(mixed)
@@ -128,7 +164,7 @@ class WholeBlock(nn.Module):
 
 
 class WholeTime(nn.Module):
-    """In place of CausalTime: its three convolutions as one product, channels last, states in steps."""
+    """In place of CausalTime: its three convolutions as one product, channels last. States are whole numbers of steps; their axes are moved as bytes."""
 
     def __init__(self, time: CausalTime, rounded: Rounded):
         super().__init__()
@@ -136,9 +172,13 @@ class WholeTime(nn.Module):
         self.product = WholeProduct(rounded)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        batch = state.shape[0] // STATE_FRAMES
-        seen = torch.cat([state, normalised(x, self.gain)])
-        return self.product.multiply(side_by_side(self.product.take(seen), batch, 3)), seen[-STATE_FRAMES * batch :]
+        batch, c, frames, h, w = state.shape
+        before = self.product.take(state).reshape(batch, c, frames * h * w).transpose(1, 2)
+        before = before.reshape(batch, frames, h * w * c).transpose(0, 1).reshape(frames * batch, h, w, c)
+        seen = torch.cat([before, self.product.take(normalised(x, self.gain))])
+        after = seen[-frames * batch :].reshape(frames, batch, h * w * c).transpose(0, 1)
+        after = after.reshape(batch, frames * h * w, c).transpose(1, 2).reshape(state.shape)
+        return self.product.multiply(side_by_side(seen, batch, 3)), from_whole(after, self.product.one, self.product.zero)
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -149,8 +189,19 @@ def channels_first(x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2)
 
 
+def neighbourhoods(x: Tensor) -> Tensor:
+    """[N,H,W,9*C] of [N,H+2,W+2,C]: what lies around each position, row by row. Picked by index, as slices would be copied one by one before they are joined."""
+    n, height, width, c = x.shape
+    corners = torch.arange(height - 2)[:, None] * width + torch.arange(width - 2)
+    around = torch.arange(3)[:, None] * width + torch.arange(3)
+    picked = (corners[:, :, None, None] + around).flatten()
+    return x.flatten(1, 2).index_select(1, picked).reshape(n, height - 2, width - 2, 9 * c)
+
+
 def normalised(x: Tensor, gain: Tensor) -> Tensor:
     """What Norm does, with channels last."""
+    if torch.compiler.is_exporting():
+        return torch.onnx.ops.symbolic("RMSNormalization", (x, gain), {"axis": -1, "epsilon": 1e-6}, dtype=torch.float32, shape=x.shape)
     return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-6) * gain
 
 
@@ -271,10 +322,10 @@ def products(half: Half, kept: tuple[str, ...]) -> Iterator[tuple[str, nn.Module
 
 def given_to(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
     """What the product of a module multiplies: [N,C,H,W], of a CausalTime three frames side by side."""
-    if isinstance(module, nn.Conv2d):
-        return inputs[0]
-    x, state = inputs
-    return side_by_side(torch.cat([state, module.norm(x)]), state.shape[0] // STATE_FRAMES, 1)
+    if isinstance(module, CausalTime):
+        x, state = inputs
+        return side_by_side(torch.cat([fold_time(state), module.norm(x)]), len(state), 1)
+    return gather_patches(inputs[0], 2) if isinstance(module, Down) else inputs[0]
 
 
 def rounded_product(module: nn.Module, seen: Seen) -> Rounded:
@@ -306,6 +357,9 @@ def measure(vae: CausalVae, clips: Iterator[Tensor]) -> dict[str, dict[str, Roun
     return rounded
 
 
+REPLACED = {nn.Conv2d: WholeConv, Down: WholeDown, Up: WholeUp}
+
+
 def in_whole_numbers(half: Half, rounded: dict[str, Rounded]) -> Half:
     """The half with these products by name."""
     half = copy.deepcopy(half)
@@ -315,7 +369,7 @@ def in_whole_numbers(half: Half, rounded: dict[str, Rounded]) -> Half:
             made = WholeBlock(module, rounded[f"{name}.inner"], rounded.get(f"{name}.time"), rounded[f"{name}.outer"])
         # Convolutions inside a block are replaced with it.
         elif isinstance(module, nn.Conv2d) and name in rounded and "." not in name:
-            made = WholeConv(rounded[name])
+            made = REPLACED[type(module)](rounded[name])
         else:
             continue
         setattr(half.get_submodule(parent_name), own, made)
@@ -341,7 +395,7 @@ def main() -> None:
         whole = in_whole_numbers(getattr(vae, name), rounded)
         path = a.bundle / f"vae_{name}" / WHOLE_NUMBERS
         graph = half_graph(round_to_half(whole), name == "encoder")
-        write_graph(graph, path, "fp16", tells_sizes=False)
+        write_graph(graph, path, "fp16", CPU_OPSET, tells_sizes=False)
         worst = compare_streams(graph, path).relative
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, within {worst:.1e} of PyTorch's largest value", flush=True)
         if worst > LARGEST:

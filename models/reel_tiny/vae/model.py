@@ -123,11 +123,26 @@ class CausalTime(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """x [t*B,C,h,w], state [2*B,C,h,w]: the mixed frames and the next state."""
-        batch = state.shape[0] // STATE_FRAMES
+        """x [t*B,C,h,w], state [B,C,2,h,w]: the mixed frames and the next state."""
+        batch = state.shape[0]
         late = self.norm(x)
-        seen = torch.cat([state, late])
-        return self.late(late) + self.middle(seen[batch:-batch]) + self.early(seen[: -2 * batch]), seen[-2 * batch :]
+        seen = torch.cat([fold_time(state), late])
+        mixed = self.late(late) + self.middle(seen[batch:-batch]) + self.early(seen[: -2 * batch])
+        return mixed, unfold_time(seen[-STATE_FRAMES * batch :], batch)
+
+
+class Down(nn.Conv2d):
+    """[N,C,H,W] as [N,C',H/2,W/2]: the convolution of what gather_patches makes of patches of 2x2, in one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight.reshape(len(self.weight), -1, 2, 2), self.bias, 2)
+
+
+class Up(nn.Conv2d):
+    """[N,C,h,w] as [N,C'/4,2h,2w]: the inverse, patches of a convolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return spread_patches(super().forward(x), 2)
 
 
 class Block(nn.Module):
@@ -171,10 +186,10 @@ class Encoder(Half):
     def __init__(self, config: VaeConfig):
         super().__init__()
         (c1, c2), (n1, n2) = config.encoder_widths, config.encoder_depths
-        self.linear = nn.Conv2d(3 * TEMPORAL * SPATIAL * SPATIAL, LATENT_CHANNELS, 1)
+        self.linear = Down(3 * TEMPORAL * SPATIAL * SPATIAL, LATENT_CHANNELS, 1)
         self.stem = nn.Conv2d(192, c1, 3, padding=1)
         self.fine = nn.ModuleList(Block(c1) for _ in range(n1))
-        self.down = nn.Conv2d(4 * c1, c2, 1)
+        self.down = Down(4 * c1, c2, 1)
         self.coarse = nn.ModuleList(Block(c2) for _ in range(n2))
         self.norm = Norm(c2)
         self.head = nn.Conv2d(c2, 2 * LATENT_CHANNELS, 1)
@@ -188,23 +203,22 @@ class Encoder(Half):
 
     def posterior(self, pixels: Tensor, states: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Mean and log-variance [t*B,16,h,w] before normalisation, and the next states."""
-        batch = pixels.shape[0]
         patches = gather_patches(fold_time(pixels, TEMPORAL), 4)
         new_states = []
 
         def run(block: Block, x: Tensor) -> Tensor:
-            x, state = block(x, fold_time(states[len(new_states)]))
-            new_states.append(unfold_time(state, batch))
+            x, state = block(x, states[len(new_states)])
+            new_states.append(state)
             return x
 
         h = self.stem(patches)
         for block in self.fine:
             h = run(block, h)
-        h = self.down(gather_patches(h, 2))
+        h = self.down(h)
         for block in self.coarse:
             h = run(block, h)
         mean, log_variance = self.head(self.norm(h)).chunk(2, 1)
-        return squeeze_tails(self.linear(gather_patches(patches, 2)) + mean), log_variance, new_states
+        return squeeze_tails(self.linear(patches) + mean), log_variance, new_states
 
     def forward(self, pixels: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """Latents [B,16,T/4,H/8,W/8] of zero mean and unit variance, then the next states."""
@@ -220,9 +234,9 @@ class Decoder(Half):
         self.linear = nn.Conv2d(LATENT_CHANNELS, 3 * TEMPORAL * SPATIAL * SPATIAL, 1)
         self.stem = nn.Conv2d(LATENT_CHANNELS, c2, 3, padding=1)
         self.coarse = nn.ModuleList(Block(c2) for _ in range(n2))
-        self.up = nn.Conv2d(c2, 4 * c1, 1)
+        self.up = Up(c2, 4 * c1, 1)
         self.fine = nn.ModuleList(Block(c1) for _ in range(n1))
-        self.spread = nn.Conv2d(c1, config.thin * TEMPORAL * 4, 3, padding=1)
+        self.spread = Up(c1, config.thin * TEMPORAL * 4, 3, padding=1)
         self.paint = nn.Conv2d(config.thin, 12, 3, padding=1)
         self.register_buffer("latent_mean", torch.zeros(LATENT_CHANNELS))
         self.register_buffer("latent_std", torch.ones(LATENT_CHANNELS))
@@ -235,18 +249,18 @@ class Decoder(Half):
         new_states = []
 
         def run(block: Block, x: Tensor) -> Tensor:
-            x, state = block(x, fold_time(states[len(new_states)]))
-            new_states.append(unfold_time(state, batch))
+            x, state = block(x, states[len(new_states)])
+            new_states.append(state)
             return x
 
         h = self.stem(z)
         for block in self.coarse:
             h = run(block, h)
-        h = spread_patches(self.up(h), 2)
+        h = self.up(h)
         for block in self.fine:
             h = run(block, h)
         # A latent frame opens into its four frames here, still at half size: [T*B, thin, H/2, W/2].
-        h = F.silu(open_frames(spread_patches(self.spread(h), 2), batch))
+        h = F.silu(open_frames(self.spread(h), batch))
         pixels = spread_patches(self.paint(h), 2)
         pixels = pixels + open_frames(spread_patches(self.linear(stretch_tails(z)), SPATIAL), batch)
         return unfold_time(pixels, batch), new_states
