@@ -2,7 +2,7 @@
 import { LatentsWriter } from '../diffusion/latents-file.js';
 import type { Pipeline } from '../diffusion/pipeline.js';
 import { StageClock } from '../diffusion/progress.js';
-import { saveClip } from '../diffusion/save.js';
+import { assertOutput, saveClip } from '../diffusion/save.js';
 import { CallCount } from '../diffusion/step-cache.js';
 import { expected, InvalidOptionError } from '../errors.js';
 import type { Clip } from '../media/clip.js';
@@ -53,6 +53,8 @@ async function makeAndSave(request: RunRequest, display: ProgressDisplay, signal
   const { loras, loraPartial } = request;
   const device = oneOf(['auto', ...devices], '--device', request.device);
   const memory = oneOf(memoryUses, '--memory', request.memory);
+  // A model may take minutes to load.
+  for (const path of [request.output, request.saveLatents]) if (path !== undefined) await assertOutput(path);
   const place = await resolveModel(request.model);
   const model = await loadModel(place, { device, memory, loras, loraPartial, reference: request.model });
   let writer: LatentsWriter | undefined;

@@ -3,12 +3,19 @@ import { stat } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { InvalidOptionError } from '../errors.js';
 import type { Clip } from '../media/clip.js';
-import { createVideoWriter, type WrittenVideo } from '../media/write-frames.js';
+import { assertPlace } from '../media/output-place.js';
+import { createVideoWriter, streamFormatOf, type WrittenVideo } from '../media/write-frames.js';
 import { LatentsWriter } from './latents-file.js';
 import type { RunContext } from './progress.js';
 
 /** Ending of files that hold latents. */
 export const latentsExtension = '.safetensors';
+
+/** Throws what `saveClip` would for that name, InvalidOptionError or OutputError, before any work is done for a clip. */
+export async function assertOutput(path: string): Promise<void> {
+  if (extname(path) !== latentsExtension) streamFormatOf(path);
+  await assertPlace(path);
+}
 
 const begun = new WeakSet<Clip>();
 

@@ -37,21 +37,25 @@ export async function createVideoWriter(path: string, options: VideoWriterOption
   checkSize(options.width, options.height);
   checkFrameRate(options.frameRate);
   throwIfCancelled(options.signal);
-  const extension = extname(path).toLowerCase();
-  const isFolder = /[\\/]$/.test(path);
-  const streamFormat = isFolder ? undefined : streamFormats[extension];
-  if (streamFormat === undefined && !isFolder && !imageExtensions.includes(extension)) {
-    const known = [...Object.keys(streamFormats), ...imageExtensions].join(', ');
-    throw new InvalidOptionError(
-      expected('output name', `one that ends in ${known}, or a folder ending in /`, basename(path)),
-    );
-  }
+  const streamFormat = streamFormatOf(path);
   await assertPlace(path);
   const target =
     streamFormat === undefined
       ? await (await import('./image-target.js')).createImageTarget(path, options)
       : await createStreamTarget(path, streamFormat, options);
   return new TargetWriter(path, options, target);
+}
+
+/** Returns the kind of video that the name asks for, or undefined where it asks for images. Throws InvalidOptionError for any other name. */
+export function streamFormatOf(path: string): StreamFormat | undefined {
+  if (/[\\/]$/.test(path)) return undefined;
+  const extension = extname(path).toLowerCase();
+  const format = streamFormats[extension];
+  if (format !== undefined || imageExtensions.includes(extension)) return format;
+  const known = [...Object.keys(streamFormats), ...imageExtensions].join(', ');
+  throw new InvalidOptionError(
+    expected('output name', `one that ends in ${known}, or a folder ending in /`, basename(path)),
+  );
 }
 
 /** The rules that hold for every kind of output: right frames in, all or nothing out, and the first failure stays. */

@@ -268,6 +268,26 @@ test('a bad run as a process: exit code, one line on stderr, the same as JSON on
   assert.deepEqual(await readdir(folder), before_);
 });
 
+test('what is wrong with an output is told before a model is looked for', async () => {
+  const none = ['generate', 'x', '--model', './no-such-model'];
+  for (const [pattern, ...flags] of [
+    [/^error: Expected output name to be one that ends in/, '-o', 'out.xyz'],
+    [/^error: Expected the folder of no\/out\.mp4 to exist/, '-o', 'no/out.mp4'],
+    [
+      /^error: Expected the folder of no\/z\.safetensors to exist/,
+      '-o',
+      'out.mp4',
+      '--save-latents',
+      'no/z.safetensors',
+    ],
+    [/^error: .*no-such-model/, '-o', 'out.mp4'],
+  ] as const) {
+    const ended = await runCli([...none, ...flags]);
+    assert.notEqual(ended.code, 0);
+    assert.match(ended.stderr, pattern);
+  }
+});
+
 test('a stack trace is there for who asks', async () => {
   const quiet = await runCli(['generate']);
   const debug = await runCli(['generate'], undefined, { REELSPACE_DEBUG: '1' });
