@@ -18,6 +18,7 @@ from export.layout import read_weights
 from torch import Tensor, nn
 
 from .denoiser.network import Config, Denoiser
+from .integers import float_weight
 from .vae.model import CausalVae, VaeConfig
 
 Weights = dict[str, Tensor]
@@ -25,9 +26,15 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def read_graph(path: Path) -> tuple[onnx.GraphProto, Weights]:
-    """A graph and its floating-point initialisers by name, as float32."""
-    floats = {name: array for name, array in read_weights(path).items() if np.issubdtype(array.dtype, np.floating)}
-    return onnx.load(path).graph, {name: torch.from_numpy(array.astype(np.float32)) for name, array in floats.items()}
+    """A graph and its weights by name, as float32: its floating-point initialisers, and those of each FloatConv."""
+    arrays = read_weights(path)
+    weights = {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items() if np.issubdtype(array.dtype, np.floating)}
+    for name, array in arrays.items():
+        if array.dtype == np.int8:
+            module = name.removesuffix(".weight")
+            scale, inverse = weights.pop(f"{module}.scale"), weights.pop(f"{module}.inverse")
+            weights[name] = float_weight(torch.from_numpy(array), scale, inverse, round((len(array) / len(inverse)) ** 0.5))
+    return onnx.load(path).graph, weights
 
 
 def depth(weights: Weights, name: str) -> int:

@@ -1,5 +1,6 @@
 """The denoiser: its limits at both ends of the noise, what t = 1 skips, its exported graph. python -m pytest tests/test_denoiser.py"""
 
+import copy
 import multiprocessing
 import threading
 import time
@@ -9,13 +10,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import torch.nn.functional as F
 
 from export.graph import compare
 from export.layout import read_weights
-from reel_tiny.denoiser import export, train
+from reel_tiny.denoiser import export, integers, train
 from reel_tiny.denoiser.export import add_denoiser, example
 from reel_tiny.denoiser.network import Attention, Config, Denoiser, TemporalConv, enlarge
 from reel_tiny.denoiser.planner import MOMENTS, POSE
@@ -23,7 +25,7 @@ from reel_tiny.denoiser.tasks import Batch
 from reel_tiny.denoiser.train import RESTING, STEADY, STILL, Guide, channel_gains, check_compiled, flow_loss, is_hidden_matrix, share_out, std_ratio
 from reel_tiny.export.graph import round_to_half
 from reel_tiny.precision import autocast
-from reel_tiny.weights import grow_denoiser, load_denoiser, load_vae
+from reel_tiny.weights import fill, grow_denoiser, load_denoiser, load_vae, read_graph
 
 torch.set_num_threads(1)
 SMALL = Config(widths=(16, 32, 32), encoder_blocks=(1, 1), decoder_blocks=(1, 1), coarse_blocks=1, embedding=32, head_width=16)
@@ -83,6 +85,41 @@ def test_exported_graph_equals_pytorch_at_every_shape(denoiser: Denoiser, tmp_pa
     for name, parameter in denoiser.named_parameters():
         assert np.array_equal(weights[name].astype(np.float32), parameter.numpy())
         assert weights[name].dtype == (np.float16 if parameter.ndim >= 2 else np.float32)
+
+
+def test_a_denoiser_in_whole_numbers_is_close_and_its_graphs_share_their_weights(denoiser: Denoiser, tmp_path: Path) -> None:
+    model = copy.deepcopy(denoiser)
+    model.exporting = True
+    calls = [example(2, 3, 12, 10, 5), example(1, 1, 9, 7, 4)]
+    rounded = integers.measure(model, calls)
+    kept = {name.partition(".")[0] for name, module in model.named_modules() if isinstance(module, torch.nn.Conv2d)} - {name.partition(".")[0] for name in rounded}
+    assert kept == set(integers.KEPT)
+    integers.write_graphs(model, rounded, tmp_path / "transformer")
+    for inputs in calls:
+        wanted = model(*inputs)
+        for made in (integers.in_whole_numbers(model, rounded), integers.with_whole_weights(model, rounded)):
+            assert 0 < (made(*inputs) - wanted).pow(2).mean().sqrt() < 0.03 * wanted.std()
+    # What is read back for training has the weights of the graph in float32.
+    again = Denoiser(SMALL)
+    fill(again, read_graph(tmp_path / "transformer/model.onnx")[1])
+    again.exporting = True
+    torch.testing.assert_close(again(*calls[0]), integers.with_whole_weights(model, rounded)(*calls[0]), rtol=2e-3, atol=2e-3)
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "transformer").iterdir()}
+    assert set(sizes) == {"model.onnx", "model_int8.onnx", "weights.bin"}
+    ops = {name: [node.op_type for node in onnx.load(tmp_path / "transformer" / name).graph.node] for name in ("model.onnx", "model_int8.onnx")}
+    assert ops["model_int8.onnx"].count("MatMulIntegerToFloat") == len(rounded) and "MatMulIntegerToFloat" not in ops["model.onnx"]
+    places = {name: held_outside(tmp_path / "transformer" / name) for name in ops}
+    for name in rounded:
+        # What is less than a kilobyte stays in the graphs.
+        if name not in ("up2", "skip2"):
+            own = places["model_int8.onnx"]
+            assert places["model.onnx"][f"{name}.weight"] == (own.get(f"{name}.weight") or own[f"{name}.product.weight"])
+
+
+def held_outside(path: Path) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Where the weights of a graph lie that are in another file."""
+    model = onnx.load(path, load_external_data=False)
+    return {one.name: tuple((entry.key, entry.value) for entry in one.external_data) for one in model.graph.initializer if one.external_data}
 
 
 def test_every_parameter_has_one_owner() -> None:

@@ -49,29 +49,33 @@ export function graphPath({ graphs }: Manifest, graph: GraphName): string | unde
 
 /** Returns all files that are opened for a graph, on one device or another; none when the bundle has no such graph. */
 export function openedFiles(manifest: Manifest, graph: GraphName): string[] {
-  const { first, onCpu } = halfOf(manifest, graph);
+  const { first, onCpu } = others(manifest, graph);
   return [graphPath(manifest, graph), first?.path, onCpu].filter((path) => path !== undefined);
 }
 
 /**
  * Returns the files that a device opens for a graph, its own and the one that a clip starts with, and all that it may read then: those beside
- * them but for the graph that other devices open. Both are empty when the bundle has no such graph.
+ * them but for the graph that other devices open. Both are empty when the bundle has no such graph. A graph whose weights are changed is the
+ * one at its `path` on every device.
  */
 export function filesOn(
   device: Device,
   manifest: Manifest,
   graph: GraphName,
+  isChanged = false,
 ): { opened: readonly string[]; read: readonly BundleFile[] } {
   const path = graphPath(manifest, graph);
-  const { first, onCpu } = halfOf(manifest, graph);
-  const [own, others] = device === 'cpu' && onCpu !== undefined ? [onCpu, path] : [path, onCpu];
+  const { first, onCpu } = others(manifest, graph);
+  const [own, unread] = device === 'cpu' && onCpu !== undefined && !isChanged ? [onCpu, path] : [path, onCpu];
   return {
     opened: [own, first?.path].filter((file) => file !== undefined),
-    read: graphFiles(manifest, graph).filter((file) => file.path !== others),
+    read: graphFiles(manifest, graph).filter((file) => file.path !== unread),
   };
 }
 
-function halfOf({ graphs }: Manifest, graph: GraphName): Partial<StreamingGraph> {
+/** Returns the graphs that there are beside the usual one. */
+function others({ graphs }: Manifest, graph: GraphName): Pick<StreamingGraph, 'first' | 'onCpu'> {
+  if (graph === 'denoiser') return { onCpu: graphs.denoiser.onCpu };
   return graph === 'vaeEncoder' || graph === 'vaeDecoder' ? graphs[graph] : {};
 }
 

@@ -42,12 +42,14 @@ function rules(manifest: Manifest): readonly (readonly [problem: string, isKept:
       ),
     ],
     [
-      'onCpu: expected another file in the folder of path, and no first beside it',
-      halves.every(
-        ({ path, onCpu, first }) =>
-          onCpu === undefined ||
-          (onCpu !== path && posix.dirname(onCpu) === posix.dirname(path) && first === undefined),
+      'onCpu: expected another file in the folder of path',
+      [...halves, graphs.denoiser].every(
+        ({ path, onCpu }) => onCpu === undefined || (onCpu !== path && posix.dirname(onCpu) === posix.dirname(path)),
       ),
+    ],
+    [
+      'onCpu: expected no first beside it',
+      halves.every(({ onCpu, first }) => onCpu === undefined || first === undefined),
     ],
     [
       'whole: expected no states, first or latentFrames beside it',

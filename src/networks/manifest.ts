@@ -21,11 +21,13 @@ const stateSchema = z.object({
   spatialDivisor: count,
 });
 
+/** The graph that the CPU runs in place of the one at `path`, whose results are a little off: the same network in whole numbers. */
+const onCpuSchema = relativePath.optional();
+
 /** A VAE graph that takes a clip chunk by chunk: inputs `state_in_<i>`, outputs `state_out_<i>`. */
 const streamingGraphSchema = z.object({
   path: relativePath,
-  /** The graph that the CPU runs in place of the one at `path`, whose results are a little off: the same network in whole numbers. */
-  onCpu: relativePath.optional(),
+  onCpu: onCpuSchema,
   /** Latent frames that one call takes, but for a clip's last ones; left out, any number. */
   latentFrames: count.optional(),
   /**
@@ -173,6 +175,7 @@ export const manifestSchema = z.object({
     imageEncoder: z.object({ path: relativePath }).optional(),
     denoiser: z.object({
       path: relativePath,
+      onCpu: onCpuSchema,
       inputs: z.array(z.enum(denoiserInputs)),
       /** Meaning of the channels of `condition_mask`, in order. */
       conditionMask: z.array(z.enum(conditionMaskChannels)).optional(),

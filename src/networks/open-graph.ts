@@ -19,7 +19,7 @@ import { isStateName, stateInput, stateOutput } from './worker-protocol.js';
  */
 export async function openGraph(bundle: Bundle, graph: GraphName, options: SessionOptions): Promise<NetworkSession> {
   const { manifest } = bundle;
-  const files = filesOn(options.device, manifest, graph);
+  const files = filesOn(options.device, manifest, graph, (options.changes ?? []).length > 0);
   const [path, firstPath] = files.opened.map((file) => join(bundle.path, file));
   if (path === undefined) throw new BundleError(`The bundle ${bundle.path} has no ${graph}. Use another model.`);
   // Hashing costs less than loading and goes on beside it. Where both fail, the hash says why.

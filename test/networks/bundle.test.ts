@@ -326,6 +326,24 @@ test('the CPU opens a graph of its own where there is one, and other devices the
   }
 });
 
+test('the CPU opens the usual graph of a denoiser whose weights a LoRA changes', async () => {
+  const [usual, own] = ['transformer/model.onnx', 'transformer/model_int8.onnx'];
+  const folder = await withManifest(['graphs.denoiser.onCpu', () => own]);
+  await cp(join(folder, 'vae_decoder/model.onnx'), join(folder, own));
+  const bundle = await relist(folder, own);
+  await rejects(openGraph(bundle, 'denoiser', { device: 'cpu' }), /transformer\/model_int8\.onnx does not fit/);
+  const float = readGraphOutline(join(folder, usual)).weights.find(({ dataType }) => dataType === dataTypes.float32);
+  assert.ok(float !== undefined);
+  const changes = [{ weight: float.name, terms: [{ values: new Float32Array(sizeOf(float.shape)) }] }];
+  await (await openGraph(bundle, 'denoiser', { device: 'cpu', changes })).release();
+  assert.deepEqual(
+    filesOn('cpu', bundle.manifest, 'denoiser', true).read.map(({ path }) => path),
+    [usual],
+  );
+  const wrong = await withManifest(['graphs.denoiser.onCpu', () => usual]);
+  await rejects(readBundle(wrong), /onCpu: expected another file in the folder of path/);
+});
+
 test('no link leads out of the folder', async () => {
   const folder = await copyOfTiny();
   await rm(join(folder, 'vae_encoder'), { recursive: true });

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from .planner import DRAFT_CHANNELS, MOMENTS, POSE, THINGS, Planner, draft
 from .positions import middles, places, sinusoid
 
+EPSILON = 1e-5
+
 
 @dataclass(frozen=True)
 class Config:
@@ -45,7 +47,7 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x32 = x.float()
-        scale = torch.rsqrt((x32 * x32).mean(1, keepdim=True) + 1e-5)
+        scale = torch.rsqrt((x32 * x32).mean(1, keepdim=True) + EPSILON)
         return (x * scale).to(x.dtype) * self.weight[:, None, None].to(x.dtype)
 
 

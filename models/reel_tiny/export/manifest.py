@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..integers import WHOLE_NUMBERS
 from ..world.things import ASSETS
-from ..vae.stream import WHOLE_NUMBERS
 from ..weights import load_vae
 from ..world.render import render
 from ..world.sampling import sample_spec
@@ -75,9 +75,9 @@ def describe(file: Path, root: Path) -> dict[str, object]:
     return {"path": file.relative_to(root).as_posix(), "sizeBytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def describe_half(bundle: Path, half: str, states: list[dict]) -> dict[str, object]:
-    whole = {"onCpu": f"vae_{half}/{WHOLE_NUMBERS}"} if (bundle / f"vae_{half}" / WHOLE_NUMBERS).exists() else {}
-    return {"path": f"vae_{half}/model.onnx", **whole, "states": states}
+def describe_graph(bundle: Path, folder: str) -> dict[str, str]:
+    whole = {"onCpu": f"{folder}/{WHOLE_NUMBERS}"} if (bundle / folder / WHOLE_NUMBERS).exists() else {}
+    return {"path": f"{folder}/model.onnx", **whole}
 
 
 def main() -> None:
@@ -112,11 +112,11 @@ def main() -> None:
         "graphs": {
             "textEncoder": {"path": "text_encoder/model.onnx", "maxTokens": 32, "padding": "max"},
             "denoiser": {
-                "path": "transformer/model.onnx",
+                **describe_graph(out, "transformer"),
                 "inputs": ["prompt_embeds", "condition_latents", "condition_mask"],
                 "conditionMask": ["keep", "follow"],
             },
-            **{f"vae{half.title()}": describe_half(out, half, states[half]) for half in ("encoder", "decoder")},
+            **{f"vae{half.title()}": describe_graph(out, f"vae_{half}") | {"states": states[half]} for half in ("encoder", "decoder")},
         },
         "files": [describe(file, out) for file in files],
     }

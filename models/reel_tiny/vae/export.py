@@ -17,6 +17,7 @@ from export.graph import Difference, Graph, open_session
 from torch import Tensor
 
 from ..export.graph import round_to_half, write_half_graph
+from ..integers import drop_whole_numbers
 from ..weights import load_vae
 from .model import LATENT_CHANNELS, SPATIAL, STATE_FRAMES, TEMPORAL, Half
 
@@ -79,6 +80,7 @@ def main() -> None:
     halves = [("encoder", vae.encoder, True), ("decoder", vae.decoder, False)]
     for name, half, is_encoder in halves:
         path = a.out / f"vae_{name}" / "model.onnx"
+        drop_whole_numbers(path.parent)
         graph = half_graph(round_to_half(half), is_encoder)
         write_half_graph(graph, path, tells_sizes=False)
         worst = compare_streams(graph, path).relative

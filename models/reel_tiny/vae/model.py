@@ -20,6 +20,7 @@ TEMPORAL = 4
 SPATIAL = 8
 LATENT_CHANNELS = 16
 STATE_FRAMES = 2
+EPSILON = 1e-6
 # Heavy tails (edges, cuts) are squeezed by s*asinh(z/s); beyond this value the inverse would only amplify nonsense.
 SQUEEZE = 3.0
 SQUEEZE_LIMIT = 8.0
@@ -104,7 +105,7 @@ class Norm(nn.Module):
         self.gain = nn.Parameter(torch.ones(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.rsqrt((x * x).mean(1, keepdim=True) + 1e-6) * self.gain
+        return x * torch.rsqrt((x * x).mean(1, keepdim=True) + EPSILON) * self.gain
 
 
 class CausalTime(nn.Module):

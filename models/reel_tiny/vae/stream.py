@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from ..integers import WHOLE_NUMBERS
 from .model import SPATIAL, TEMPORAL
-
-
-WHOLE_NUMBERS = "model_int8.onnx"
 
 
 def cpu_graph(folder: Path) -> Path:
