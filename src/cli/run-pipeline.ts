@@ -6,6 +6,7 @@ import { assertOutput, saveClip } from '../diffusion/save.js';
 import { CallCount } from '../diffusion/step-cache.js';
 import { expected, InvalidOptionError } from '../errors.js';
 import type { Clip } from '../media/clip.js';
+import { learnCapabilities } from '../media/command.js';
 import { findFfmpeg } from '../media/ffmpeg.js';
 import { loadModel } from '../networks/load-model.js';
 import { devices, type LoraChoice, memoryUses } from '../networks/model.js';
@@ -48,8 +49,9 @@ async function makeAndSave(request: RunRequest, display: ProgressDisplay, signal
   const start = performance.now();
   const clock = new StageClock();
   const calls = new CallCount();
-  const { warning } = await findFfmpeg();
-  if (warning !== undefined) display.note(`warning: ${warning}`);
+  const ffmpeg = findFfmpeg();
+  // Both go on while the model is opened, and their failures are met later.
+  for (const answer of [ffmpeg, learnCapabilities()]) answer.catch(() => {});
   const { loras, loraPartial } = request;
   const device = oneOf(['auto', ...devices], '--device', request.device);
   const memory = oneOf(memoryUses, '--memory', request.memory);
@@ -61,6 +63,8 @@ async function makeAndSave(request: RunRequest, display: ProgressDisplay, signal
   let clip: Clip | undefined;
   try {
     if (request.saveLatents !== undefined) writer = await LatentsWriter.create(request.saveLatents);
+    const { warning } = await ffmpeg;
+    if (warning !== undefined) display.note(`warning: ${warning}`);
     if (!request.quiet) display.note(`${model.name} on ${model.device.device}: ${model.device.reason}`);
     for (const text of describeUnmatched(model.loras)) display.note(`warning: ${text}`);
     const context = { signal, clock, calls, onProgress: display.onProgress, onLatents: writer?.write.bind(writer) };

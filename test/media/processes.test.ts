@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
@@ -164,6 +164,23 @@ test('when the process exits in the middle, ffmpeg and the partial file go with 
     while (isRunning(pid)) await setTimeout(20); // the end of a grandchild tells nobody
     if (!end.startsWith('setInterval')) assert.deepEqual(await readdir(room), [], end);
   }
+});
+
+test('what ffmpeg can do is asked once, beside other work where that has been begun', onLinux, async () => {
+  const { path } = await findFfmpeg();
+  const [logging, log] = [join(folder, 'logging'), join(folder, 'log')];
+  await writeFile(logging, `#!/bin/sh\necho "$1" >> "${log}"\nexec "${path}" "$@"\n`);
+  await chmod(logging, 0o755);
+  const script = `
+    import { learnCapabilities, runFfmpeg } from ${source('command.js')};
+    await learnCapabilities();
+    for (let time = 0; time < 2; time++) {
+      await runFfmpeg({ inputs: [{ source: ${JSON.stringify(clip)} }], options: ['-frames:v', '1', '-f', 'null'], output: 'pipe:1' });
+    }`;
+  const env = { ...process.env, FFMPEG_PATH: logging };
+  await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], { env });
+  const asked = (await readFile(log, 'utf8')).trim().split('\n');
+  assert.deepEqual(asked.toSorted(), ['-encoders', '-formats', '-hide_banner', '-hide_banner', '-version']);
 });
 
 test('an ffmpeg that the system refuses to start is an FfmpegError', onLinux, async () => {
