@@ -172,13 +172,16 @@ test('what ffmpeg can do is asked once, beside other work where that has been be
   await writeFile(logging, `#!/bin/sh\necho "$1" >> "${log}"\nexec "${path}" "$@"\n`);
   await chmod(logging, 0o755);
   const script = `
+    import { readFileSync } from 'node:fs';
     import { learnCapabilities, runFfmpeg } from ${source('command.js')};
     await learnCapabilities();
+    console.log(readFileSync(${JSON.stringify(log)}, 'utf8').trim().split('\\n').sort().join());
     for (let time = 0; time < 2; time++) {
       await runFfmpeg({ inputs: [{ source: ${JSON.stringify(clip)} }], options: ['-frames:v', '1', '-f', 'null'], output: 'pipe:1' });
     }`;
   const env = { ...process.env, FFMPEG_PATH: logging };
-  await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], { env });
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], { env });
+  assert.equal(stdout, '-encoders,-formats,-version\n');
   const asked = (await readFile(log, 'utf8')).trim().split('\n');
   assert.deepEqual(asked.toSorted(), ['-encoders', '-formats', '-hide_banner', '-hide_banner', '-version']);
 });
