@@ -116,6 +116,23 @@ def test_a_denoiser_in_whole_numbers_is_close_and_its_graphs_share_their_weights
             assert places["model.onnx"][f"{name}.weight"] == (own.get(f"{name}.weight") or own[f"{name}.product.weight"])
 
 
+def test_an_export_leaves_no_graph_of_older_weights_for_cpus(denoiser: Denoiser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Reached(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Reached
+
+    folder = tmp_path / "transformer"
+    folder.mkdir()
+    for name in ("model_int8.onnx", "weights.bin"):
+        (folder / name).touch()
+    monkeypatch.setattr(export, "add_denoiser", stop)
+    with pytest.raises(Reached):
+        export.export_denoiser(denoiser, tmp_path)
+    assert list(folder.iterdir()) == []
+
+
 def held_outside(path: Path) -> dict[str, tuple[tuple[str, str], ...]]:
     """Where the weights of a graph lie that are in another file."""
     model = onnx.load(path, load_external_data=False)
