@@ -60,6 +60,7 @@ def all_rows(parts: Parts) -> list[Row]:
         Row("accuracy", lambda: parts.prompts.accuracy()),
         Row("vocabulary", vocabulary),
         Row("wording", lambda: parts.prompts.wording()),
+        Row("asked", lambda: parts.prompts.asked()),
         Row("motion", lambda: parts.prompts.motion()),
         Row("variety", lambda: parts.prompts.variety()),
         Row("restyle", lambda: parts.edits.restyle(options.data, options.clips)),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from .row import Number, at_most, share, under
 GOALS = {"thing": (0.80, 0.95), "scene": (0.85, 0.95), "motion": (0.80, 0.95), "style": (0.85, 0.95)}
 STYLED = 0.5
 MISSPELT = 0.25
+ASKED = json.loads((Path(__file__).parent / "asked.json").read_text())
 VARIED = ("fox", "rocket", "castle", "donut")
 SEEDS = 16
 # A step between frames this many times the largest in renders of the same words is a jump.
@@ -76,6 +79,17 @@ class Prompts:
             yield Number(f"{name}: points lost when said otherwise", 100 * (plainly[name] - otherwise[name]), form="{:.1f}")
         lost = float(np.mean([100 * (plainly[name] - otherwise[name]) for name in ASPECTS]))
         yield Number("points lost, mean of the four", lost, 10, 3, "{:.1f}", reaches=under)
+
+    def asked(self) -> Iterator[Number]:
+        """Prompts written by hand in people's own words (`asked.json`), each aspect over those that speak of it."""
+        hits: dict[str, list[bool]] = {name: [] for name in ASPECTS}
+        for seed, wanted in enumerate(ASKED):
+            said = name_clips(self.judge, [self.make(wanted["prompt"], seed)])[0]
+            for name in ASPECTS:
+                if wanted[name] is not None:
+                    hits[name].append(said[name] == wanted[name])
+        for name, right in hits.items():
+            yield share(f"{name} right, {len(right)} prompts in people's own words", float(np.mean(right)))
 
     def motion(self) -> Iterator[Number]:
         alike, jumps, steps = 0, 0, 0

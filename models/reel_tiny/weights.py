@@ -33,7 +33,7 @@ def read_graph(path: Path) -> tuple[onnx.GraphProto, Weights]:
         if array.dtype == np.int8:
             module = name.removesuffix(".weight")
             scale, inverse = weights.pop(f"{module}.scale"), weights.pop(f"{module}.inverse")
-            weights[name] = float_weight(torch.from_numpy(array), scale, inverse, round((len(array) / len(inverse)) ** 0.5))
+            weights[name] = float_weight(torch.tensor(array), scale, inverse, round((len(array) / len(inverse)) ** 0.5))
     return onnx.load(path).graph, weights
 
 

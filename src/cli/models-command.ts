@@ -78,6 +78,7 @@ async function showModel(name: string, asJson: boolean): Promise<void> {
     ['source', manifest.source],
     ['folder', path],
     ['tasks', manifest.tasks.join(', ')],
+    ...Object.entries(manifest.vocabulary ?? {}).map(([kind, names]): [string, string] => [kind, names.join(', ')]),
     ['clip', `${defaults.numFrames} frames, ${defaults.width}x${defaults.height}, ${defaults.frameRate} fps`],
     ['steps', `${defaults.steps}, guidance ${defaults.guidanceScale}`],
     [

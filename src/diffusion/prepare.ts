@@ -107,6 +107,12 @@ export async function prepareSampling(
         ({ prompt, cut }) =>
           `The prompt "${prompt.slice(0, 40)}…" is longer than the model reads; it left out "${cut.slice(0, 80)}".`,
       ),
+      ...(embeds.unknownWords === undefined || embeds.unknownWords.length === 0
+        ? []
+        : [
+            `${model.name} was not taught ${embeds.unknownWords.map((word) => `"${word}"`).join(', ')} and may pass over that; ` +
+              `\`reelspace models info ${model.reference}\` lists what it can draw.`,
+          ]),
       ...(options.negativePrompt && Math.max(scale, scale2 ?? 0) <= 1
         ? [
             `A negative prompt counts only with a ${isTold ? 'true ' : ''}guidance scale above 1, and this run has ${scale}.`,

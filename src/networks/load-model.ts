@@ -126,9 +126,12 @@ class BundleModel implements Model {
     // Brackets that make no sense are told before a network is opened for nothing.
     for (const prompt of prompts) parsePrompt(prompt);
     const { textEncoder, textEncoder2 } = this.manifest.graphs;
-    const ofTokens = await this.#networks.use('textEncoder', async (network) =>
-      embedPrompts(network, await this.#openTokenizer('textEncoder'), textEncoder, prompts, options),
-    );
+    const ofTokens = await this.#networks.use('textEncoder', async (network) => {
+      const tokenizer = await this.#openTokenizer('textEncoder');
+      const embeds = await embedPrompts(network, tokenizer, textEncoder, prompts, options);
+      if (this.manifest.vocabulary === undefined) return embeds;
+      return { ...embeds, unknownWords: [...new Set(prompts.flatMap((prompt) => tokenizer.unknownWords(prompt)))] };
+    });
     const embeds =
       textEncoder2 === undefined
         ? ofTokens

@@ -119,6 +119,13 @@ export const manifestSchema = z.object({
   license: z.string().max(100),
   source: z.string().max(500),
   tasks: z.array(z.enum(tasks)).min(1),
+  /**
+   * What prompts can name, by kind ("things": ["fox", ...]), for people to look up. The tokenizer then has a token for each word that
+   * the model was taught, so that one in several tokens is a word that it was not.
+   */
+  vocabulary: z
+    .record(z.string().regex(/^[a-z][a-z ]{0,31}$/), z.array(z.string().min(1).max(64)).min(1).max(10_000))
+    .optional(),
   latent: z.object({
     channels: count,
     /** Pixel frames a latent frame; a clip of T frames has (T - 1) / temporalCompression + 1 latent frames. */

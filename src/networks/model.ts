@@ -22,6 +22,8 @@ export interface PromptEmbeds {
   readonly pooled?: Tensor | undefined;
   /** Prompts that were longer than the text encoder reads, with what was cut off. */
   readonly truncated: readonly { readonly prompt: string; readonly cut: string }[];
+  /** Words of the prompts that the model was not taught, each once, where its manifest tells its vocabulary. */
+  readonly unknownWords?: readonly string[];
 }
 
 /** How a call waits and ends. */

@@ -79,6 +79,19 @@ export class PromptTokenizer {
     return this.#withinDeadline(() => this.#tokenizePieces(pieces));
   }
 
+  /** Returns the words of a prompt, each once, that the vocabulary has no token of their own for; what is cut off is left out. */
+  unknownWords(prompt: string): readonly string[] {
+    const { cut = '' } = this.tokenize(prompt);
+    const text = parsePrompt(prompt)
+      .map((piece) => piece.text)
+      .join(' ');
+    const read = text.slice(0, text.length - cut.length);
+    const words = new Set(Array.from(read.matchAll(/\p{L}+/gu), ([word]) => word));
+    return this.#withinDeadline(() =>
+      [...words].filter((word) => contentIds(this.#tokenizer, word, this.#place).length > 1),
+    );
+  }
+
   #withinDeadline<T>(run: () => T): T {
     const message = `${this.#place} takes more than ${deadlineMs / 1000} s for a prompt. Use another model.`;
     return withinDeadline(deadlineMs, message, run);

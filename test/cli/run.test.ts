@@ -309,6 +309,9 @@ test('models and doctor speak JSON', async () => {
     graphs.map(({ graph }: { graph: string }) => graph),
     ['textEncoder', 'denoiser', 'vaeEncoder', 'vaeDecoder'],
   );
+  const bundled = await runCli(['models', 'info', 'reel-tiny']);
+  assert.match(bundled.stdout, /^things +rocket, fox, (?:.*, )?top hat$/m);
+  assert.match(bundled.stdout, /^styles +pencil sketch, /m);
   const verified = await runCli(['models', 'verify', tinyBundle, '--json']);
   assert.equal(JSON.parse(verified.stdout).ok, true);
   const examined = await runCli(['doctor', '--json']);

@@ -1,11 +1,14 @@
 // Guidance of models that are told it as a number, and of those that are not; samplers; prompts that are too long.
 import assert from 'node:assert/strict';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { prepareSampling } from '../../src/diffusion/prepare.js';
 import { CancelledError, InvalidOptionError } from '../../src/errors.js';
 import { loadModel } from '../../src/networks/load-model.js';
 import { familyFixtures } from '../families/fixtures.js';
-import { withTinyModel } from '../networks/tiny-model.js';
+import { tinyBundlePath, withTinyModel } from '../networks/tiny-model.js';
 
 const options = {
   frameRate: 8,
@@ -106,3 +109,23 @@ test('what a model does not read of a prompt is told, of the negative prompt too
     assert.equal(whole.warnings.length, 1);
     assert.ok(String(whole.warnings).length < 250);
   }));
+
+test('words that a model was not taught are told, where it says what it knows', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'reelspace-vocabulary-'));
+  try {
+    await cp(tinyBundlePath, folder, { recursive: true });
+    const manifest = JSON.parse(await readFile(join(folder, 'reelspace.json'), 'utf8'));
+    await writeFile(join(folder, 'reelspace.json'), JSON.stringify({ ...manifest, vocabulary: { things: ['cat'] } }));
+    const model = await loadModel(folder, { device: 'cpu' });
+    const told = async (text: string, negativePrompt?: string) =>
+      (await prepareSampling(model, { ...options, negativePrompt }, [{ text }, { text: 'a wug' }], {})).warnings;
+    assert.deepEqual(await told('a wug, (blicket)', 'dax'), [
+      'tiny-bundle was not taught "wug", "blicket", "dax" and may pass over that; ' +
+        `\`reelspace models info ${folder}\` lists what it can draw.`,
+    ]);
+    assert.deepEqual((await prepareSampling(model, options, [{ text: 'a cat on the beach' }], {})).warnings, []);
+    await model.close();
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});

@@ -54,6 +54,13 @@ test('a prompt that is too long keeps its end token, and what was cut is told in
   assert.equal(tokenizer.tokenize('q'.repeat(60)).cut, 'q'.repeat(60));
 });
 
+test('words that the vocabulary has no token for are told once, and what is cut off is not', () => {
+  assert.deepEqual(tokenizer.unknownWords(''), []);
+  assert.deepEqual(tokenizer.unknownWords('A cat, on the (BEACH:1.2)!'), []);
+  assert.deepEqual(tokenizer.unknownWords('a qwerty cat on (zyx:1.3) qwerty'), ['qwerty', 'zyx']);
+  assert.deepEqual(tokenizer.unknownWords(`${'cat '.repeat(maxTokens - 2)}qwerty`), []);
+});
+
 test('prompts of 100,000 characters take no longer than their beginning', () => {
   const prompts = [
     'a cat on the beach '.repeat(5264),

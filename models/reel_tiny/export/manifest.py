@@ -16,6 +16,7 @@ import torch
 from ..integers import WHOLE_NUMBERS
 from ..world.things import ASSETS
 from ..weights import load_vae
+from ..world.captions import STYLE_NOUNS, plain_motions
 from ..world.render import render
 from ..world.sampling import sample_spec
 from ..world.scenes import SCENE_NAMES
@@ -100,6 +101,12 @@ def main() -> None:
         "license": "MIT",
         "source": "models/reel_tiny, trained from scratch; data and licences in MODEL_CARD.md",
         "tasks": ["text", "first-frame", "last-frame", "inpaint", "restyle"],
+        "vocabulary": {
+            "things": THING_NAMES,
+            "scenes": [name for name in SCENE_NAMES if name != "plain"],
+            "motions": list(plain_motions().values()),
+            "styles": [nouns[0].removeprefix("a ").removeprefix("an ") for nouns in STYLE_NOUNS.values()],
+        },
         "latent": {
             "channels": 16,
             "temporalCompression": 4,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 WIDTH = 192
 HEADS = 4
-LAYERS = 2
+LAYERS = 3
 MAX_LENGTH = 32
 
 

@@ -2,7 +2,8 @@
 
     python -m reel_tiny.text.tokenizer OUT_FOLDER [--extend TOKENIZER_JSON]
 
-With --extend, all tokens keep their ids, and words that the captions have learnt since follow them.
+With --extend, all tokens keep their ids, and words that captions and prompts have learnt since follow them. What the model
+can't draw has no word of its own in it, so that a word in pieces is one that it doesn't know.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from ..world.captions import caption, restyle_caption
+from ..world.prompts import lexicon, meanings
 from ..world.sampling import sample_spec
 
 MAX_LENGTH = 32
@@ -32,6 +34,13 @@ def sample_captions(captions: int = 60000, seed: int = 0) -> list[str]:
         if spec.style != "none":
             texts.append(restyle_caption(spec, spec.style, rng))
     return texts
+
+
+def phrases_of_prompts() -> list[str]:
+    """Phrases of the lexicon, without the words that only stand for unknown things."""
+    unknown = {word for phrase in lexicon().unknown for word in phrase.split()}
+    unknown -= {word for phrase, plain in meanings() if plain for word in phrase.split()}
+    return [" ".join(word for word in phrase.split() if word not in unknown) for phrase, _ in meanings()]
 
 
 def build_tokenizer(texts: list[str]) -> Tokenizer:
@@ -91,8 +100,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--extend", help="a tokenizer.json whose ids are to stay")
     options = parser.parse_args()
-    texts = sample_captions()
-    tokenizer = build_tokenizer(texts) if options.extend is None else extend_tokenizer(Tokenizer.from_file(options.extend), texts)
+    captions = sample_captions()
+    tokenizer = build_tokenizer(captions) if options.extend is None else Tokenizer.from_file(options.extend)
+    tokenizer = extend_tokenizer(tokenizer, [*captions, *phrases_of_prompts()])
     save_tokenizer(tokenizer, options.out)
 
 

@@ -81,17 +81,21 @@ def load_bundled_encoder(bundle: Path) -> TextEncoder:
     """The encoder of a bundle's graph, whose initialisers have their parameters' names."""
     stored = read_weights(bundle / "text_encoder/model.onnx")
     vocabulary = json.loads((bundle / "tokenizer/tokenizer.json").read_text())["model"]["vocab"]
-    encoder = TextEncoder(len(vocabulary))
+    encoder = TextEncoder(len(vocabulary), layers=len({name.split(".")[1] for name in stored if name.startswith("layers.")}))
     encoder.load_state_dict({name: torch.from_numpy(stored[name].astype(np.float32)) for name in encoder.state_dict()})
     return encoder.eval().requires_grad_(False)
 
 
+@torch.no_grad()
 def start_from(encoder: TextEncoder, older: TextEncoder) -> None:
-    """Takes over all weights; tokens that `older` lacks keep theirs."""
+    """Takes over all weights; tokens that `older` lacks keep theirs, and layers that it lacks start as nothing."""
     state = older.state_dict()
-    tokens = encoder.tokens.weight.detach().clone()
+    tokens = encoder.tokens.weight.clone()
     tokens[: len(state["tokens.weight"])] = state["tokens.weight"]
-    encoder.load_state_dict(state | {"tokens.weight": tokens})
+    encoder.load_state_dict(encoder.state_dict() | state | {"tokens.weight": tokens})
+    for layer in encoder.layers[len(older.layers) :]:
+        for parameter in (*layer.out.parameters(), *layer.down.parameters()):
+            parameter.zero_()
 
 
 def main() -> None:

@@ -98,11 +98,11 @@ CONSONANTAL = ("unicorn", "ufo")
 LEADS = ("a video of ", "a clip of ", "an animation of ", "a picture of ")
 
 
-def _pick(options: Sequence[str], rng: Rng) -> str:
+def pick(options: Sequence[str], rng: Rng) -> str:
     return options[int(rng.integers(len(options)))]
 
 
-def _with_article(phrase: str, the: bool = False) -> str:
+def with_article(phrase: str, the: bool = False) -> str:
     if the:
         return f"the {phrase}"
     if phrase.split()[-1] in PLURALS and " of " not in phrase:
@@ -112,56 +112,64 @@ def _with_article(phrase: str, the: bool = False) -> str:
 
 def _noun(name: str, before: str, rng: Rng) -> str:
     thing = next(thing for thing in THINGS if thing.name == name)
-    word = thing.name if rng.random() < 0.6 else _pick(thing.words, rng)
-    phrase = before + (_pick(FLUFF, rng) if rng.random() < 0.12 else "") + word
+    word = thing.name if rng.random() < 0.6 else pick(thing.words, rng)
+    phrase = before + (pick(FLUFF, rng) if rng.random() < 0.12 else "") + word
     the = rng.random() < 0.1
-    return phrase if rng.random() < 0.12 else _with_article(phrase, the)
+    return phrase if rng.random() < 0.12 else with_article(phrase, the)
 
 
 def _moving(motion: str, rng: Rng) -> str:
     if motion == "still":
-        return _pick(MOTION_WORDS["still"], rng) if rng.random() < 0.2 else ""
+        return pick(MOTION_WORDS["still"], rng) if rng.random() < 0.2 else ""
     if motion == "left" and rng.random() < 0.25:
-        return _pick(("walking", "running", "driving", "swimming", "moving"), rng)
+        return pick(("walking", "running", "driving", "swimming", "moving"), rng)
     if motion in ("left", "right"):
-        return f"{_pick(WAYS, rng)} {_pick(MOTION_WORDS[motion], rng)}"
-    return _pick(MOTION_WORDS[motion], rng)
+        return f"{pick(WAYS, rng)} {pick(MOTION_WORDS[motion], rng)}"
+    return pick(MOTION_WORDS[motion], rng)
 
 
 def _scene_part(scene: str, style: str, rng: Rng) -> str:
     if scene == "plain":
-        return _pick(SCENE_PLACES["plain"], rng) if rng.random() < 0.15 else ""
+        return pick(SCENE_PLACES["plain"], rng) if rng.random() < 0.15 else ""
     if scene == "night sky" and style == "none" and rng.random() < 0.2:
         return "at night"
-    return _pick(SCENE_PLACES[scene], rng)
+    return pick(SCENE_PLACES[scene], rng)
 
 
 def _in_style(subject: str, spec: Spec, style: str, rng: Rng) -> str:
     if style == "none":
-        return (_pick(LEADS, rng) if rng.random() < 0.08 else "") + subject
+        return (pick(LEADS, rng) if rng.random() < 0.08 else "") + subject
     if rng.random() < 0.55:
-        return f"{_pick(STYLE_NOUNS[style], rng)} of {subject}"
+        return f"{pick(STYLE_NOUNS[style], rng)} of {subject}"
     # With no scene named, "at night" means the night sky.
     tails = STYLE_TAILS[style][2:] if style == "night" and spec.scene == "plain" else STYLE_TAILS[style]
-    return f"{subject}{_pick((', ', ' '), rng)}{_pick(tails, rng)}"
+    return f"{subject}{pick((', ', ' '), rng)}{pick(tails, rng)}"
+
+
+def arrange(thing: str, moving: str, place: str, rng: Rng, *, swapped: float, placed: float, listed: float) -> str:
+    """The parts that are said: in this order, or with the place before what the thing does or before the thing, with these shares; or with commas."""
+    order, commas = rng.random(), rng.random() < listed
+    if order >= 1 - placed:
+        parts = (f"{place}," if place and not commas else place, thing, moving)
+    else:
+        parts = (thing, moving, place) if order < 1 - placed - swapped else (thing, place, moving)
+    return (", " if commas else " ").join(part for part in parts if part)
 
 
 def _subject(spec: Spec, rng: Rng) -> str:
     if spec.thing is None:
-        return _pick(SCENE_NOUNS[spec.scene], rng) if rng.random() < 0.75 else spec.scene
+        return pick(SCENE_NOUNS[spec.scene], rng) if rng.random() < 0.75 else spec.scene
     moving, place = _moving(spec.motion, rng), _scene_part(spec.scene, spec.style, rng)
     if moving.endswith("ing") and " " not in moving and rng.random() < 0.2:
         thing, moving = _noun(spec.thing, f"{moving} ", rng), ""
     else:
         thing = _noun(spec.thing, "", rng)
-    order, listed = rng.random(), rng.random() < 0.06
-    if order < 0.7:
-        parts = (thing, moving, place)
-    elif order < 0.88:
-        parts = (thing, place, moving)
-    else:
-        parts = (f"{place}," if place and not listed else place, thing, moving)
-    return (", " if listed else " ").join(part for part in parts if part)
+    return arrange(thing, moving, place, rng, swapped=0.18, placed=0.12, listed=0.06)
+
+
+def plain_motions() -> dict[str, str]:
+    """The plainest words for each motion but standing still, which is left unsaid."""
+    return {name: f"moving {name}" if name in ("left", "right") else words[0] for name, words in MOTION_WORDS.items() if name != "still"}
 
 
 def plain_caption(spec: Spec) -> str:
@@ -169,9 +177,9 @@ def plain_caption(spec: Spec) -> str:
     if spec.thing is None:
         subject = SCENE_NOUNS[spec.scene][0]
     else:
-        way = {"left": "moving left", "right": "moving right", "still": ""}.get(spec.motion, MOTION_WORDS[spec.motion][0])
+        way = plain_motions().get(spec.motion, "")
         place = "" if spec.scene == "plain" else SCENE_PLACES[spec.scene][0]
-        subject = " ".join(part for part in (_with_article(spec.thing), way, place) if part)
+        subject = " ".join(part for part in (with_article(spec.thing), way, place) if part)
     return subject if spec.style == "none" else f"{STYLE_NOUNS[spec.style][0]} of {subject}"
 
 
@@ -184,5 +192,5 @@ def restyle_caption(spec: Spec | None, style: str, rng: Rng) -> str:
     """What to turn a source clip into: mostly the style alone, sometimes with what the source shows (`spec`)."""
     if spec is not None and rng.random() < 0.3:
         return _in_style(_subject(spec, rng), spec, style, rng)
-    words = _pick(STYLE_NOUNS[style], rng) if rng.random() < 0.6 else _pick(STYLE_TAILS[style], rng)
+    words = pick(STYLE_NOUNS[style], rng) if rng.random() < 0.6 else pick(STYLE_TAILS[style], rng)
     return words.removeprefix("a ") if rng.random() < 0.15 else words

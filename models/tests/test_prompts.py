@@ -1,0 +1,152 @@
+"""Prompts in people's own words, and the text encoder that learns to read them. python -m pytest tests/test_prompts.py"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+from reel_tiny.denoiser.network import Config, Denoiser
+from reel_tiny.text.encoder import WIDTH, TextEncoder
+from reel_tiny.text.tokenizer import extend_tokenizer, phrases_of_prompts
+from reel_tiny.text.train import load_bundled_encoder
+from reel_tiny.text.widen import QUERIES, Reader, begin_words, cross_attentions, distances, encode, gather_queries, sample, share_off
+from reel_tiny.weights import load_denoiser
+from reel_tiny.world.captions import plain_caption, plain_motions
+from reel_tiny.world.motions import MOTION_NAMES
+from reel_tiny.world.prompts import lexicon, meanings, prompt, restyle_prompt, sample_said
+from reel_tiny.world.render import Spec
+from reel_tiny.world.scenes import SCENE_NAMES
+from reel_tiny.world.styles import STYLE_NAMES
+from reel_tiny.world.things import THING_NAMES, THINGS
+
+torch.set_num_threads(1)
+HERE = Path(__file__).parent.parent
+STYLES = set(STYLE_NAMES) - {"none"}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.from_file(str(HERE / "reel-tiny/tokenizer/tokenizer.json"))
+
+
+def test_the_lexicon_has_words_for_all_that_is_drawn_and_for_nothing_else() -> None:
+    words = lexicon()
+    assert set(words.things) == set(THING_NAMES)
+    assert set(words.places) == set(words.scene_nouns) == set(SCENE_NAMES)
+    assert set(words.motions) == set(MOTION_NAMES)
+    assert set(words.style_nouns) == set(words.style_tails) == set(words.style_orders) == STYLES
+
+
+def test_a_word_of_the_lexicon_stands_for_one_thing() -> None:
+    listed = Counter(word for phrases in lexicon().things.values() for word in phrases)
+    listed.update(word for thing in THINGS for word in thing.words)
+    listed.update(lexicon().unknown)
+    assert [word for word, count in listed.items() if count > 1] == []
+
+
+def test_prompts_hold_words_for_all_that_they_mean() -> None:
+    rng = np.random.default_rng(0)
+    of_snow = [*lexicon().places["snow"], "snow", "winter"]
+    for _ in range(50):
+        said = prompt(Spec("fox", "snow", "left", "pencil", 0), rng)
+        assert any(word in said for word in ("fox", *lexicon().things["fox"]))
+        assert any(place in said for place in of_snow)
+    for style in STYLES:
+        assert restyle_prompt(style, rng) != ""
+
+
+def test_what_is_said_is_plain_in_the_words_of_captions() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        said = sample_said(rng)
+        assert said.prompt.strip() == said.prompt != ""
+        assert said.plain != ""
+    assert plain_motions()["left"] == "moving left"
+    assert "still" not in plain_motions()
+    assert plain_caption(Spec("fox", "snow", "left", "none", 0)) == "a fox moving left in the snow"
+
+
+def test_each_word_that_means_something_is_one_token_and_unknown_things_are_none(tokenizer: Tokenizer) -> None:
+    for phrase in phrases_of_prompts():
+        assert not any(token.startswith("##") for token in tokenizer.encode(phrase).tokens), phrase
+    meaningful = {word for phrase, plain in meanings() if plain for word in phrase.split()}
+    unknown = [word for word in lexicon().unknown if word not in meaningful and word.isalpha()]
+    in_pieces = [word for word in unknown if any(token.startswith("##") for token in tokenizer.encode(word).tokens)]
+    assert len(unknown) > 100
+    assert len(in_pieces) > 0.9 * len(unknown)
+
+
+def test_prompts_people_wrote_are_about_what_is_drawn() -> None:
+    asked = json.loads((HERE / "eval/asked.json").read_text())
+    assert len(asked) == 200
+    for one in asked:
+        assert one["thing"] in (None, *THING_NAMES)
+        assert one["scene"] in (None, *SCENE_NAMES)
+        assert one["motion"] in (None, *MOTION_NAMES)
+        assert one["style"] in STYLE_NAMES
+
+
+def test_new_words_begin_as_what_they_mean(tokenizer: Tokenizer) -> None:
+    known = tokenizer.get_vocab_size()
+    encoder = TextEncoder(known + 1)
+    longer = extend_tokenizer(tokenizer, ["zyzzyva"])
+    begin_words(encoder, longer, known)
+    assert torch.equal(encoder.tokens.weight[known], torch.zeros(WIDTH))
+    poodle = tokenizer.token_to_id("poodle")
+    begin_words(encoder, longer, poodle)
+    dog = encoder.tokens.weight[tokenizer.token_to_id("dog")]
+    assert torch.allclose(encoder.tokens.weight[poodle], dog)
+
+
+def test_the_same_reading_is_no_distance_away_and_another_one_is() -> None:
+    torch.manual_seed(0)
+    denoiser = Denoiser(Config(widths=(64, 64, 64), encoder_blocks=(1, 1), decoder_blocks=(1, 1), coarse_blocks=2)).eval()
+    for attention in cross_attentions(denoiser):
+        torch.nn.init.normal_(attention.out.weight, std=0.1)
+    draws = torch.Generator().manual_seed(0)
+    embeds, others = torch.randn(4, 32, WIDTH, generator=draws), torch.randn(4, 32, WIDTH, generator=draws)
+    queries = gather_queries(denoiser, embeds, draws)
+    assert [len(found) for found in queries] == [min(QUERIES, len(found)) for found in queries]
+    assert len(queries) == 3
+    reader = Reader(denoiser, queries)
+    read = reader(embeds, torch.arange(8))
+    same, apart = distances(read, reader(embeds, torch.arange(8))), distances(read, reader(others, torch.arange(8)))
+    assert all(same[part] == 0 for part in ("words", "summary", "poses"))
+    assert all(apart[part] > 0.5 for part in ("words", "summary"))
+    assert apart["thing"] > same["thing"]
+    # Padding is no part of what is read.
+    longer = torch.cat([embeds, torch.zeros(4, 5, WIDTH)], 1)
+    assert all(value < 1e-9 for part, value in distances(reader(longer, torch.arange(8)), read).items() if part != "thing")
+
+
+def test_the_bundle_finds_the_thing_in_other_words(tokenizer: Tokenizer) -> None:
+    encoder, planner = load_bundled_encoder(HERE / "reel-tiny"), load_denoiser(HERE / "reel-tiny").planner
+    rng = np.random.default_rng(4)
+    specs = [Spec(name, str(rng.choice(SCENE_NAMES)), str(rng.choice(MOTION_NAMES)), str(rng.choice(STYLE_NAMES)), 0) for name in THING_NAMES * 3]
+    ids, mask = encode(tokenizer, [prompt(spec, rng) for spec in specs])
+    with torch.no_grad():
+        found = planner.thing(encoder(ids, mask)[:, 0]).argmax(1)
+    right = [THING_NAMES[index - 1] == spec.thing for index, spec in zip(found.tolist(), specs, strict=True)]
+    assert np.mean(right) > 0.9
+
+
+def test_a_share_off_is_one_where_all_prompts_read_alike() -> None:
+    wanted = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    assert share_off(wanted, wanted) == 0
+    assert torch.isclose(share_off(wanted.mean(0).expand(6, -1), wanted), torch.tensor(1.0))
+
+
+def test_samples_hold_plain_captions_nothing_and_prompts(tokenizer: Tokenizer) -> None:
+    rng = np.random.default_rng(2)
+    said = [sample(rng) for _ in range(400)]
+    kinds = Counter("nothing" if one.prompt == "" else "plain" if one.prompt == one.plain else "other" for one in said)
+    assert kinds["other"] > kinds["plain"] > kinds["nothing"] > 0
+    ids, mask = encode(tokenizer, [one.prompt for one in said])
+    assert ids.shape == mask.shape == (400, int(mask.sum(1).max()))
+    assert tokenizer.token_to_id("[UNK]") not in ids[:, 1:].flatten().tolist()
