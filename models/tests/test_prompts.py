@@ -104,9 +104,33 @@ def test_new_words_begin_as_what_they_mean(tokenizer: Tokenizer) -> None:
     assert torch.allclose(encoder.tokens.weight[poodle], dog)
 
 
+def small_denoiser() -> Denoiser:
+    return Denoiser(Config(widths=(64, 64, 64), encoder_blocks=(1, 1), decoder_blocks=(1, 1), coarse_blocks=2)).eval()
+
+
+def test_queries_are_gathered_while_noise_becomes_a_clip() -> None:
+    denoiser, seen = small_denoiser(), []
+
+    def forward(latents: torch.Tensor, timestep: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        seen.append((float(timestep[0] / 1000), float(latents.std())))
+        for attention in cross_attentions(denoiser):
+            attention(torch.full((1, 4, 64), float(timestep[0])), torch.zeros(1, 2, WIDTH))
+        # Clips of zeros: the latents are the noise, times its level.
+        return latents / (timestep[:, None, None, None, None] / 1000)
+
+    denoiser.forward = forward
+    queries = gather_queries(denoiser, torch.zeros(2, 3, WIDTH), torch.Generator().manual_seed(0))
+    levels = [level for level, _ in seen]
+    assert levels == sorted(levels, reverse=True)
+    assert (len(seen), levels[0]) == (8, 1)
+    assert all(abs(deviation - level) < 0.02 for level, deviation in seen)
+    assert [found.shape for found in queries] == [(32, 64)] * 3
+    assert {round(value, 3) for value in queries[0][:, 0].tolist()} == {round(1000 * level, 3) for level in levels}
+
+
 def test_the_same_reading_is_no_distance_away_and_another_one_is() -> None:
     torch.manual_seed(0)
-    denoiser = Denoiser(Config(widths=(64, 64, 64), encoder_blocks=(1, 1), decoder_blocks=(1, 1), coarse_blocks=2)).eval()
+    denoiser = small_denoiser()
     for attention in cross_attentions(denoiser):
         torch.nn.init.normal_(attention.out.weight, std=0.1)
     draws = torch.Generator().manual_seed(0)

@@ -142,7 +142,7 @@ def test_extending_a_tokenizer_keeps_its_ids(tokenizer: Tokenizer) -> None:
 
 
 def test_an_encoder_starts_as_the_older_one_was() -> None:
-    older, newer = TextEncoder(50).eval(), TextEncoder(60).eval()
+    older, newer = TextEncoder(50, layers=2).eval(), TextEncoder(60, layers=3).eval()
     own = newer.tokens.weight[50:].clone()
     start_from(newer, older)
     ids, mask = torch.arange(10)[None], torch.ones(1, 10, dtype=torch.int64)
