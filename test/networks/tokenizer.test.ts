@@ -59,6 +59,8 @@ test('words that the vocabulary has no token for are told once, and what is cut 
   assert.deepEqual(tokenizer.unknownWords('A cat, on the (BEACH:1.2)!'), []);
   assert.deepEqual(tokenizer.unknownWords('a qwerty cat on (zyx:1.3) qwerty'), ['qwerty', 'zyx']);
   assert.deepEqual(tokenizer.unknownWords(`${'cat '.repeat(maxTokens - 2)}qwerty`), []);
+  assert.equal(tokenizer.tokenize('cats').ids.length, 4);
+  assert.deepEqual(tokenizer.unknownWords('two cats'), ['two', 'cats']);
 });
 
 test('prompts of 100,000 characters take no longer than their beginning', () => {
