@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,13 +57,18 @@ class Prompts:
 
     def right(self, prompts: list[str], *arguments: str) -> dict[str, float]:
         """The share named as meant, by aspect, where the prompts stand for the first specs."""
-        specs = self.specs[: len(prompts)]
-        hits: dict[str, list[bool]] = {name: [] for name in ASPECTS}
-        for seed, (prompt, spec) in enumerate(zip(prompts, specs, strict=True)):
-            said = name_clips(self.judge, [self.make(prompt, seed, *arguments)])[0]
-            for name, wanted in meant(spec).items():
-                hits[name].append(said[name] == wanted)
+        hits = self.hits(prompts, [meant(spec) for spec in self.specs[: len(prompts)]], *arguments)
         return {name: float(np.mean(values)) for name, values in hits.items()}
+
+    def hits(self, prompts: list[str], meanings: Iterable[dict[str, str | None]], *arguments: str) -> dict[str, list[bool]]:
+        """Whether each is named as meant, by aspect, where one is."""
+        hits: dict[str, list[bool]] = {name: [] for name in ASPECTS}
+        for seed, (prompt, wanted) in enumerate(zip(prompts, meanings, strict=True)):
+            said = name_clips(self.judge, [self.make(prompt, seed, *arguments)])[0]
+            for name in ASPECTS:
+                if wanted[name] is not None:
+                    hits[name].append(said[name] == wanted[name])
+        return hits
 
     def plain(self, count: int | None = None) -> list[str]:
         return [plain_caption(spec) for spec in self.specs[:count]]
@@ -82,13 +87,7 @@ class Prompts:
 
     def asked(self) -> Iterator[Number]:
         """Prompts written by hand in people's own words (`asked.json`), each aspect over those that speak of it."""
-        hits: dict[str, list[bool]] = {name: [] for name in ASPECTS}
-        for seed, wanted in enumerate(ASKED):
-            said = name_clips(self.judge, [self.make(wanted["prompt"], seed)])[0]
-            for name in ASPECTS:
-                if wanted[name] is not None:
-                    hits[name].append(said[name] == wanted[name])
-        for name, right in hits.items():
+        for name, right in self.hits([one["prompt"] for one in ASKED], ASKED).items():
             yield share(f"{name} right, {len(right)} prompts in people's own words", float(np.mean(right)))
 
     def motion(self) -> Iterator[Number]:

@@ -46,7 +46,7 @@ def test_the_lexicon_has_words_for_all_that_is_drawn_and_for_nothing_else() -> N
 def test_a_word_of_the_lexicon_stands_for_one_thing() -> None:
     listed = Counter(word for phrases in lexicon().things.values() for word in phrases)
     listed.update(word for thing in THINGS for word in thing.words)
-    listed.update(lexicon().unknown)
+    listed.update((*lexicon().people, *lexicon().unknown))
     assert [word for word, count in listed.items() if count > 1] == []
 
 
@@ -76,7 +76,7 @@ def test_each_word_that_means_something_is_one_token_and_unknown_things_are_none
     for phrase in phrases_of_prompts():
         assert not any(token.startswith("##") for token in tokenizer.encode(phrase).tokens), phrase
     meaningful = {word for phrase, plain in meanings() if plain for word in phrase.split()}
-    unknown = [word for word in lexicon().unknown if word not in meaningful and word.isalpha()]
+    unknown = [word for word in (*lexicon().people, *lexicon().unknown) if word not in meaningful and word.isalpha()]
     in_pieces = [word for word in unknown if any(token.startswith("##") for token in tokenizer.encode(word).tokens)]
     assert len(unknown) > 100
     assert len(in_pieces) > 0.9 * len(unknown)

@@ -39,6 +39,8 @@ export class PromptTokenizer {
   readonly #before: readonly number[];
   readonly #after: readonly number[];
   readonly #room: number;
+  /** What stands for text that has no tokens; undefined where there is no such token. */
+  readonly #unknownId: number | undefined;
   readonly #place: string;
 
   /** Takes the contents of tokenizer.json, which errors call `place`, and of tokenizer_config.json. Throws BundleError when they make no
@@ -56,6 +58,7 @@ export class PromptTokenizer {
       const [before, after] = this.#withinDeadline(() => specialTokens(this.#tokenizer, place));
       this.#before = before;
       this.#after = after;
+      this.#unknownId = unknownIdOf(tokenizerJson, this.#tokenizer);
       this.padId = padIdOf(tokenizerJson, tokenizerConfig, this.#tokenizer);
     } catch (cause) {
       if (cause instanceof BundleError) throw cause;
@@ -88,7 +91,10 @@ export class PromptTokenizer {
     const read = text.slice(0, text.length - cut.length);
     const words = new Set(Array.from(read.matchAll(/\p{L}+/gu), ([word]) => word));
     return this.#withinDeadline(() =>
-      [...words].filter((word) => contentIds(this.#tokenizer, word, this.#place).length > 1),
+      [...words].filter((word) => {
+        const [id, ...more] = contentIds(this.#tokenizer, word, this.#place);
+        return id === this.#unknownId || more.length > 0;
+      }),
     );
   }
 
@@ -177,6 +183,11 @@ function specialTokens(tokenizer: Vocabulary, place: string): [before: number[],
     }
   }
   throw new Error('it has no tokens for letters, digits or full stops');
+}
+
+function unknownIdOf(tokenizerJson: object, tokenizer: Vocabulary): number | undefined {
+  const { unk_token: token } = (tokenizerJson as { model?: { unk_token?: unknown } }).model ?? {};
+  return typeof token === 'string' ? tokenizer.token_to_id(token) : undefined;
 }
 
 function padIdOf(tokenizerJson: object, config: object, tokenizer: Vocabulary): number {

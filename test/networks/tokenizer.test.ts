@@ -61,6 +61,8 @@ test('words that the vocabulary has no token for are told once, and what is cut 
   assert.deepEqual(tokenizer.unknownWords(`${'cat '.repeat(maxTokens - 2)}qwerty`), []);
   assert.equal(tokenizer.tokenize('cats').ids.length, 4);
   assert.deepEqual(tokenizer.unknownWords('two cats'), ['two', 'cats']);
+  // What has no tokens at all is one unknown token.
+  assert.deepEqual(tokenizer.unknownWords('a лиса and a cat'), ['лиса']);
 });
 
 test('prompts of 100,000 characters take no longer than their beginning', () => {

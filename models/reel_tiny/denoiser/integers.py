@@ -25,7 +25,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from ..export.graph import round_to_half
-from ..export.manifest import DEFAULTS, SCHEDULER
+from ..export.manifest import DEFAULTS, noise_levels
 from ..integers import WEIGHTS, WHOLE_NUMBERS, FloatConv, Rounded, WholeConv, WholeProduct, channels_first, channels_last, normalised, round_conv, watching
 from ..weights import load_denoiser
 from . import export
@@ -134,8 +134,7 @@ def calls_like(bundle: Path, cache: Path) -> Iterator[tuple[Tensor, ...]]:
     for call in range(CALLS):
         sample = tasks.batch(1, clips=call % 4 != 3)
         embeds = words.run(None, {"input_ids": sample.tokens.numpy(), "attention_mask": sample.attention.numpy()})[0]
-        sigma = 1 - int(torch.randint(DEFAULTS["steps"], (1,), generator=generator)) / DEFAULTS["steps"]
-        sigma = SCHEDULER["shift"] * sigma / (1 + (SCHEDULER["shift"] - 1) * sigma)
+        sigma = noise_levels()[int(torch.randint(DEFAULTS["steps"], (1,), generator=generator))]
         target = sample.target.float()
         noisy = (1 - sigma) * target + sigma * torch.randn(target.shape, generator=generator)
         yield noisy, torch.tensor([1000 * sigma]), torch.from_numpy(embeds), sample.condition.float(), sample.mask.float()

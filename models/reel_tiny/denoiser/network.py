@@ -110,6 +110,11 @@ class Attention(nn.Module):
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
+def padding_bias(text: Tensor) -> Tensor:
+    """What `Attention` adds to scores over prompts [B, L, D], so that padding, which is zero, counts for nothing."""
+    return ((text.abs().amax(-1) == 0) * -1e4).to(text.dtype)[:, None, None, :]
+
+
 def to_tokens(x: Tensor, clips: int) -> Tensor:
     """[clips * t, C, h, w] -> [clips, t * h * w, C]"""
     return x.permute(0, 2, 3, 1).reshape(clips, -1, x.shape[1])
@@ -243,7 +248,7 @@ class Denoiser(nn.Module):
         """
         frames = index.shape[1]
         moving = self.exporting or frames > 1
-        bias = ((text.abs().amax(-1) == 0) * -1e4).to(text.dtype)[:, None, None, :]
+        bias = padding_bias(text)
         embedding = F.silu(embedding)
         picture, poses = self.planner.picture(text[:, 0]), self.planner.poses(text[:, 0], index)
         fine = self.stem(x) + self.draft_in(draft(picture, poses, *x.shape[-2:]))

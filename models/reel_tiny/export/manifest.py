@@ -16,7 +16,7 @@ import torch
 from ..integers import WHOLE_NUMBERS
 from ..world.things import ASSETS
 from ..weights import load_vae
-from ..world.captions import STYLE_NOUNS, plain_motions
+from ..world.captions import plain_motions, plain_styles
 from ..world.render import render
 from ..world.sampling import sample_spec
 from ..world.scenes import SCENE_NAMES
@@ -51,6 +51,13 @@ DEFAULTS = {
     "strength": 1,
 }
 NOT_LISTED = {"reelspace.json", "vae_state.json"}
+
+
+def noise_levels() -> list[float]:
+    """Those of the default steps, and 0 after the last one."""
+    steps, shift = DEFAULTS["steps"], SCHEDULER["shift"]
+    even = (1 - step / steps for step in range(steps + 1))
+    return [shift * level / (1 + (shift - 1) * level) for level in even]
 
 
 def preview_map(bundle: Path, assets: str, clips: int = 24) -> dict[str, list]:
@@ -105,7 +112,7 @@ def main() -> None:
             "things": THING_NAMES,
             "scenes": [name for name in SCENE_NAMES if name != "plain"],
             "motions": list(plain_motions().values()),
-            "styles": [nouns[0].removeprefix("a ").removeprefix("an ") for nouns in STYLE_NOUNS.values()],
+            "styles": list(plain_styles().values()),
         },
         "latent": {
             "channels": 16,

@@ -38,7 +38,7 @@ def sample_captions(captions: int = 60000, seed: int = 0) -> list[str]:
 
 def phrases_of_prompts() -> list[str]:
     """Phrases of the lexicon, without the words that only stand for unknown things."""
-    unknown = {word for phrase in lexicon().unknown for word in phrase.split()}
+    unknown = {word for phrase in (*lexicon().people, *lexicon().unknown) for word in phrase.split()}
     unknown -= {word for phrase, plain in meanings() if plain for word in phrase.split()}
     return [" ".join(word for word in phrase.split() if word not in unknown) for phrase, _ in meanings()]
 

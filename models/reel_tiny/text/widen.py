@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,9 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from ..denoiser.network import Attention, Denoiser
+from ..denoiser.network import Attention, Denoiser, padding_bias
 from ..denoiser.planner import LATENT_FRAMES
-from ..export.manifest import DEFAULTS, SCHEDULER
+from ..export.manifest import DEFAULTS, noise_levels
 from ..weights import load_denoiser
 from ..world.captions import caption, plain_caption
 from ..world.prompts import Said, meanings, sample_said
@@ -66,6 +67,7 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def begin_words(encoder: TextEncoder, tokenizer: Tokenizer, known: int) -> None:
     """Sets each token from `known` on to the mean of the words that it stands for, as far as the lexicon says; the others to nothing."""
+
     def read(text: str) -> list[int]:
         encoded = tokenizer.encode(text, add_special_tokens=False)
         return encoded.ids[: sum(encoded.attention_mask)]
@@ -91,14 +93,12 @@ def gather_queries(denoiser: Denoiser, embeds: Tensor, rng: torch.Generator) -> 
         attention.register_forward_pre_hook(lambda _, inputs, kept=kept: kept.append(inputs[0].flatten(0, 1)))
         for attention, kept in zip(cross_attentions(denoiser), found, strict=True)
     ]
-    levels = torch.linspace(1, 0, DEFAULTS["steps"] + 1)
-    shift = SCHEDULER["shift"]
-    levels = shift * levels / (1 + (shift - 1) * levels)
+    levels = noise_levels()
     for some in embeds.split(8):
         shape = (len(some), denoiser.config.latent_channels, LATENT_FRAMES, DEFAULTS["height"] // 8, DEFAULTS["width"] // 8)
         x, nothing = torch.randn(shape, generator=rng), torch.zeros(shape)
-        for level, after in zip(levels[:-1], levels[1:], strict=True):
-            x = x + (after - level) * denoiser(x, (1000 * level).expand(len(some)), some, nothing, nothing[:, :2])
+        for level, after in pairwise(levels):
+            x = x + (after - level) * denoiser(x, torch.full((len(some),), 1000 * level), some, nothing, nothing[:, :2])
     for hook in hooks:
         hook.remove()
     asked = [torch.cat(kept) for kept in found]
@@ -117,7 +117,7 @@ class Reader(nn.Module):
 
     def forward(self, embeds: Tensor, picked: Tensor) -> dict[str, list[Tensor]]:
         """[B, 32, 192] and the indices of the queries asked -> answers, by part."""
-        bias = ((embeds.abs().amax(-1) == 0) * -1e4)[:, None, None, :]
+        bias = padding_bias(embeds)
         first = embeds[:, 0]
         asked = ((attention, queries[picked].expand(len(embeds), -1, -1)) for attention, queries in zip(self.attentions, self.queries, strict=True))
         return {

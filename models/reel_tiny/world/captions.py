@@ -172,6 +172,11 @@ def plain_motions() -> dict[str, str]:
     return {name: f"moving {name}" if name in ("left", "right") else words[0] for name, words in MOTION_WORDS.items() if name != "still"}
 
 
+def plain_styles() -> dict[str, str]:
+    """The plainest words for each style, without an article."""
+    return {name: nouns[0].removeprefix("a ").removeprefix("an ") for name, nouns in STYLE_NOUNS.items()}
+
+
 def plain_caption(spec: Spec) -> str:
     """What the clip of `spec` shows, in the first words for each part and the usual order."""
     if spec.thing is None:

@@ -15,7 +15,21 @@ from pathlib import Path
 
 import numpy as np
 
-from .captions import MOTION_WORDS, SCENE_NOUNS, SCENE_PLACES, STYLE_NOUNS, STYLE_TAILS, Rng, arrange, pick, plain_caption, plain_motions, restyle_caption, with_article
+from .captions import (
+    MOTION_WORDS,
+    SCENE_NOUNS,
+    SCENE_PLACES,
+    STYLE_NOUNS,
+    STYLE_TAILS,
+    Rng,
+    arrange,
+    pick,
+    plain_caption,
+    plain_motions,
+    plain_styles,
+    restyle_caption,
+    with_article,
+)
 from .render import Spec
 from .sampling import sample_spec
 from .things import THING_NAMES, THINGS
@@ -25,13 +39,12 @@ UNKNOWN = 0.07
 # Between somebody who is not known and a thing that is.
 COMPANY = ("with", "and", "holding", "watching", "riding", "walking", "playing with", "on", "in front of")
 OWNERS = ("his", "her", "their", "its", "my")
-# How many of the unknown are people.
-PEOPLE = 39
 # Between the thing that a prompt is about and another.
 BESIDE = (
     *("with", "with", "and", "holding", "carrying", "riding", "riding on", "on", "next to", "beside", "near", "under", "behind", "in front of"),
     *("wearing", "eating", "chasing", "watching", "playing with", "followed by", "looking at", "on top of"),
 )
+ORDERS = {"swapped": 0.14, "placed": 0.18, "listed": 0.12}
 WORDS_OF = {thing.name: thing.words for thing in THINGS}
 
 
@@ -40,6 +53,8 @@ class Lexicon:
     """`lexicon.json`: by name of thing, scene, motion or style, and what says nothing that is drawn."""
 
     things: dict[str, list[str]]
+    # Whom and what nothing here can draw.
+    people: list[str]
     unknown: list[str]
     places: dict[str, list[str]]
     scene_nouns: dict[str, list[str]]
@@ -64,14 +79,13 @@ def lexicon() -> Lexicon:
 def meanings() -> Iterator[tuple[str, str]]:
     """Phrases of the lexicon, each beside the words of plain captions that mean the same; beside nothing where it means nothing here."""
     words = lexicon()
-    styles = {name: nouns[0].removeprefix("a ").removeprefix("an ") for name, nouns in STYLE_NOUNS.items()}
     verbs = {name: [form for forms in listed for form in forms] for name, listed in words.motions.items()}
     plainly = (
         (words.things, {}),
         (words.places, {}),
         (words.scene_nouns, {}),
         (verbs, {"still": "", **plain_motions()}),
-        *((part, styles) for part in (words.style_nouns, words.style_tails, words.style_orders)),
+        *((part, plain_styles()) for part in (words.style_nouns, words.style_tails, words.style_orders)),
     )
     for part, plain in plainly:
         yield from ((phrase, plain.get(name, name)) for name, phrases in part.items() for phrase in phrases)
@@ -84,6 +98,11 @@ class Said:
 
     prompt: str
     plain: str
+
+
+def _either(known: Sequence[str], further: Sequence[str], rng: Rng) -> str:
+    """In the words of captions, or mostly in others."""
+    return pick(known if rng.random() < 0.3 else further, rng)
 
 
 def _noun(names: Sequence[str], rng: Rng) -> str:
@@ -106,9 +125,9 @@ def _thing(name: str, rng: Rng) -> str:
 
 
 def _unknown(rng: Rng) -> str:
-    """Somebody or something that can't be drawn; people, who come first in the lexicon, more often."""
-    unknown = lexicon().unknown
-    return _noun(unknown[:PEOPLE] if rng.random() < 0.4 else unknown, rng)
+    """Somebody or something that can't be drawn; people more often."""
+    words = lexicon()
+    return _noun(words.people if rng.random() < 0.4 else [*words.people, *words.unknown], rng)
 
 
 def _moving(motion: str, rng: Rng) -> str:
@@ -127,16 +146,16 @@ def _moving(motion: str, rng: Rng) -> str:
 def _place(scene: str, rng: Rng) -> str:
     if scene == "plain" and rng.random() < 0.8:
         return ""
-    return pick(SCENE_PLACES[scene] if rng.random() < 0.3 else lexicon().places[scene], rng)
+    return _either(SCENE_PLACES[scene], lexicon().places[scene], rng)
 
 
 def _subject(spec: Spec, rng: Rng) -> str:
     words = lexicon()
     if spec.thing is None:
         if rng.random() < 0.3:
-            return pick(SCENE_NOUNS[spec.scene] if rng.random() < 0.3 else words.scene_nouns[spec.scene], rng)
+            return _either(SCENE_NOUNS[spec.scene], words.scene_nouns[spec.scene], rng)
         moving = _moving(pick(tuple(MOTION_WORDS), rng), rng)
-        return arrange(_unknown(rng), moving, _place(spec.scene, rng), rng, swapped=0.14, placed=0.18, listed=0.12)
+        return arrange(_unknown(rng), moving, _place(spec.scene, rng), rng, **ORDERS)
     thing, moving, place = _thing(spec.thing, rng), _moving(spec.motion, rng), _place(spec.scene, rng)
     if rng.random() < 0.07:
         theirs = thing if rng.random() < 0.5 else f"{pick(OWNERS, rng)} {pick(_names(spec.thing, rng), rng)}"
@@ -149,7 +168,7 @@ def _subject(spec: Spec, rng: Rng) -> str:
             moving = f"{moving} {extra}".lstrip()
         else:
             place = f"{place} {extra}"
-    return arrange(thing, moving, place, rng, swapped=0.14, placed=0.18, listed=0.12)
+    return arrange(thing, moving, place, rng, **ORDERS)
 
 
 def _in_style(subject: str, style: str, rng: Rng) -> str:
@@ -158,8 +177,8 @@ def _in_style(subject: str, style: str, rng: Rng) -> str:
         return subject
     how = rng.random()
     if how < 0.45:
-        return f"{pick(STYLE_NOUNS[style] if rng.random() < 0.3 else words.style_nouns[style], rng)} of {subject}"
-    tail = pick(STYLE_TAILS[style] if rng.random() < 0.3 else words.style_tails[style], rng)
+        return f"{_either(STYLE_NOUNS[style], words.style_nouns[style], rng)} of {subject}"
+    tail = _either(STYLE_TAILS[style], words.style_tails[style], rng)
     if how < 0.52:
         return f"{tail}{pick((' ', ', ', ': '), rng)}{subject}"
     return f"{subject}{pick((', ', ' '), rng)}{tail}"
