@@ -15,7 +15,7 @@ from eval import reelspace
 from eval.clips import motion_steps, psnr, read_folder, ssim, write_clip, write_picture
 from eval.edits import RESTYLES, edge_correlation, flicker
 from eval.judge import ASPECTS, IGNORED, SEEN, SIDE, Examples, Judge, fade_some, labels_of, load_judge, look, meant, mix, name_clips, roughen, to_input, train
-from eval.prompts import held_out_specs, said_otherwise, spread, vocabulary
+from eval.prompts import Prompts, held_out_specs, said_otherwise, spread, vocabulary
 from eval.row import Number, at_most, share, under
 from eval.vae import HardCase, hard_cases
 from eval.vae_rows import VaeRows
@@ -151,6 +151,18 @@ def test_prompts_are_held_out_and_the_same_for_any_count() -> None:
     rng = np.random.default_rng(0)
     assert np.mean([said_otherwise(spec, rng) != plain_caption(spec) for spec in specs]) > 0.9
     assert all(number.verdict() for number in vocabulary())
+
+
+def test_prompts_are_judged_by_what_they_speak_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {"a fox": ("fox", "snow", "left", "none"), "a cat": ("dog", "snow", "left", "neon")}
+    prompts = Prompts.__new__(Prompts)
+    prompts.judge = None
+    prompts.make = lambda prompt, seed, *arguments: (prompt, seed, arguments)
+    monkeypatch.setattr("eval.prompts.name_clips", lambda _, clips: [dict(zip(ASPECTS, named[clip[0]], strict=True)) for clip in clips])
+    wanted = [dict(zip(ASPECTS, one, strict=True)) for one in (("fox", None, "left", "none"), ("cat", "snow", None, "none"))]
+    assert prompts.hits(["a fox", "a cat"], wanted) == {"thing": [True, False], "scene": [True], "motion": [True], "style": [True, False]}
+    prompts.specs = [Spec("fox", "snow", "left", "none", 0), Spec("cat", "snow", "left", "none", 0), Spec("bat", "sea", "left", "none", 0)]
+    assert prompts.right(["a fox", "a cat"]) == {"thing": 0.5, "scene": 1, "motion": 1, "style": 0.5}
 
 
 def test_the_judge_sees_five_moments_of_any_clip(clip: np.ndarray) -> None:
