@@ -44,7 +44,15 @@ export const morph = definePipeline({
       .min(0)
       .max(1)
       .optional()
-      .describe('how much in-betweens are made anew: 0 blends latents only; prompts alone: 1 (default 0.4)'),
+      .describe(
+        'how much in-betweens are made anew: 0 blends latents only; 1 goes from prompt to prompt (default 0.4)',
+      ),
+    spread: z
+      .number()
+      .min(0)
+      .max(0.99)
+      .default(0.9)
+      .describe('how far a change spreads from its middle outwards; at 0 the whole picture fades at once'),
     ...lengthOptions,
     ...sizeOptions,
     ...frameRateOptions,
@@ -78,7 +86,8 @@ export const morph = definePipeline({
     const isPromptsAlone = files.every((file) => file === undefined);
     // One step at least: a path is denoised for some of its schedule unless it was asked not to be.
     const leastRefine = 1 / (options.steps ?? manifest.defaults.steps);
-    const refine = options.refine ?? (isPromptsAlone ? 1 : Math.max(defaultRefine, leastRefine));
+    // A model of single frames makes a picture of every prompt in between; one of clips makes a fade of them.
+    const refine = options.refine ?? (isPromptsAlone && isByFrame ? 1 : Math.max(defaultRefine, leastRefine));
     const texts = options.keyframes.map((keyframe, index) => ({ text: files[index] === undefined ? keyframe : '' }));
     const prepared = await prepareSampling(model, { ...options, windows, strength: refine, frameRate }, texts, context);
     const glides = betweenStills(infos, frames);
@@ -106,13 +115,14 @@ export const morph = definePipeline({
               : await clipKeyframe(model, file, size, frameRate, frames, context),
         );
       }
-      const path = pathLatents(keyframes, places);
+      const path = pathLatents(keyframes, places, options.spread);
       if (refine === 0) {
-        yield path;
+        yield path.latents;
         return;
       }
-      const known = knownKeyframes(path, files);
-      yield* sampleLatents({ ...sampling, prompts }, shape, { source: path, known }, context);
+      const known = knownKeyframes(path.latents, files);
+      const start = { source: path.latents, renewal: path.between, known };
+      yield* sampleLatents({ ...sampling, prompts }, shape, start, context);
     }
 
     const latents = makeLatents();
@@ -133,6 +143,7 @@ export const morph = definePipeline({
         keyframes: options.keyframes,
         ease: options.ease,
         refine,
+        spread: options.spread,
         ...size,
         numFrames,
         frameRate,

@@ -17,7 +17,8 @@ from reel_tiny.world.styles import STYLES
 from reel_tiny.world.things import THING_NAMES
 
 from .clips import motion_steps, psnr, square
-from .judge import Judge, is_faded, name_clips
+from .fading import between, cross_fade, shows_both
+from .judge import Judge, is_faded, name_clips, shows_a_thing
 from .reelspace import Reelspace
 from .row import Number, at_most, share, under
 from .vae import held_out_paths
@@ -123,7 +124,7 @@ class Edits:
         yield share("inside: the thing asked for", float(np.mean(right)), 0.70, 0.90)
 
     def morph(self) -> Iterator[Number]:
-        losses, jumps, whole = [], [], []
+        losses, jumps, whole, faded = [], [], [], []
         for seed, spec in enumerate(self._specs(13)):
             other = THING_NAMES[(THING_NAMES.index(str(spec.thing)) + 61) % len(THING_NAMES)]
             ends = [render(replace(spec, motion="still", thing=thing), self.assets, frames=1) for thing in (str(spec.thing), other)]
@@ -131,10 +132,17 @@ class Edits:
             losses += [self._loss(made[:1], ends[0]), self._loss(made[-1:], ends[1])]
             steps = motion_steps(made)
             jumps.append(steps.max() / steps.mean())
-            whole.append(1 - is_faded(self.judge, made[1:-1]).mean())
+            whole += [*self._shows_one_thing(made)]
+            faded += [*self._shows_one_thing(cross_fade(made))]
         yield Number(f"end frames: dB below their round trips, worst of {len(losses)}", max(losses), 1, EQUAL, reaches=at_most)
         yield Number("largest step against the mean step, mean", float(np.mean(jumps)), 3, 1.5, "{:.2f}x", reaches=at_most)
         yield share("in-betweens that show one thing, not a cross-fade", float(np.mean(whole)), 0.60, 0.90)
+        yield share("the same of cross-fades of their ends", float(np.mean(faded)))
+
+    def _shows_one_thing(self, clip: np.ndarray) -> np.ndarray:
+        """Of each in-between: no two pictures through each other, by what its pixels are and by the judge, and a thing that can be named."""
+        frames = clip[between(clip)]
+        return (shows_both(clip)[between(clip)] <= 0.5) & ~is_faded(self.judge, frames) & shows_a_thing(self.judge, frames)
 
     def time(self) -> Iterator[Number]:
         seconds = self.reelspace.seconds(3, "generate", "a chicken on a beach", "--seed", "7")

@@ -125,6 +125,12 @@ def is_faded(judge: Judge, frames: np.ndarray) -> np.ndarray:
     return (judge(to_input(look(frames, moments))[None])[1][0] > 0).numpy()
 
 
+def shows_a_thing(judge: Judge, frames: np.ndarray) -> np.ndarray:
+    """Whether each frame of uint8 [T, H, W, 3], seen alone, shows a thing that can be named, more likely than not."""
+    answers, _ = judge(to_input(look(frames, tuple(np.linspace(0, 1, len(frames)))))[:, None])
+    return (answers["thing"].exp()[:, 1:].amax(1) >= 0.5).numpy()
+
+
 class Examples:
     """Clips of a cache, none of which is of a held-out combination; of the real world more often those in faint styles."""
 

@@ -71,8 +71,9 @@ def predict(latents, timestep, prompt, negative, guidance, known, mask, follow):
 
 
 def sample(shape, prompt, negative, *, noise, guidance=GUIDANCE, scheduler="euler", strength=1.0, source=None, known=None, mask=None,
-           follow=None, windows=None):
-    """One run of the denoise loop; with windows, all blended at every step by ramps that MultiDiffusion would divide out."""
+           follow=None, windows=None, renewal=None):
+    """One run of the denoise loop; with windows, all blended at every step by ramps that MultiDiffusion would divide out. `renewal` is the share
+    of the steps that counts at each position of the source; a step that counts in part is mixed with the source."""
     rule = make_scheduler(scheduler)
     skipped = STEPS - min(int(STEPS * strength), STEPS)
     timesteps, sigmas = rule.timesteps[skipped:], rule.sigmas[skipped:]
@@ -102,6 +103,9 @@ def sample(shape, prompt, negative, *, noise, guidance=GUIDANCE, scheduler="eule
                 weight[start:end] += ramp
             prediction = total / weight.view(1, 1, -1, 1, 1)
         latents = rule.step(prediction, timestep, latents).prev_sample
+        if renewal is not None:
+            counts = (i + 1 - len(timesteps) * (1 - renewal)).clamp(0, 1)
+            latents = torch.lerp(noised(source, sigmas[i + 1]) if i + 1 < len(timesteps) else source, latents, counts)
         if known is not None:
             target = noised(known, sigmas[i + 1]) if i + 1 < len(timesteps) else known
             latents = torch.where(mask == 1, target, latents)
@@ -139,9 +143,10 @@ def frames_of(latents: Tensor) -> Tensor:
 
 
 def glided(latents: Tensor) -> Tensor:
-    """Frames between two pictures: the stills that latent frames decode to, at even distances before the last one, faded."""
+    """Frames between two pictures: the stills that latent frames decode to, at even distances before the last one's first frame, faded."""
     pixels, count = vae.decode(latents), latents.shape[2]
     stills, last = pixels[:, :, ::4].clone(), 4 * (count - 2) + 1
+    stills[:, :, -1] = pixels[:, :, last]
     for frame in range(1, last):
         place = frame * (count - 1) / last
         pixels[:, :, frame] = torch.lerp(stills[:, :, int(place)], stills[:, :, int(place) + 1], place - int(place))
@@ -163,12 +168,40 @@ def still_latents(picture: Tensor, count: int) -> Tensor:
     return few if count <= 4 else torch.cat([few, few[:, :, -1:].expand(-1, -1, count - 4, -1, -1)], 2)
 
 
-def slerp(a: Tensor, b: Tensor, amount: float) -> Tensor:
+def slerp(a: Tensor, b: Tensor, amount: Tensor) -> Tensor:
     cosine = torch.sum(a * b) / (a.norm() * b.norm())
     if abs(cosine) > 0.9995:
         return (1 - amount) * a + amount * b
     angle = torch.acos(cosine)
     return (torch.sin((1 - amount) * angle) * a + torch.sin(amount * angle) * b) / torch.sin(angle)
+
+
+def spread_path(ends: Callable[[int], list[Tensor]], places: list[float], spread: float = 0.9) -> tuple[Tensor, Tensor]:
+    """The path through what stands at each keyframe at a time, and how much each position is between two of them."""
+    count, frames, between = len(places), [], []
+    segments = len(ends(0)) - 1
+    ramp = (torch.arange(200000, dtype=torch.float64) + 0.5) / 200000
+
+    def changed(front, before):
+        return ((front - spread * before) / (1 - spread)).clamp(0, 1)
+
+    for frame, place in enumerate(places):
+        segment = min(int(place), segments - 1)
+        a, b = (ends(round((2 * segment + 1) * (count - 1) / (2 * segments)))[segment + k][0, :, 0].double() for k in (0, 1))
+        change = (a - b).square().sum(0)
+        change /= change.sum()
+        rows, columns = (torch.arange(side, dtype=torch.float64) for side in change.shape)
+        away = torch.hypot(*(line - (line * change).sum() for line in (rows[:, None], columns[None])))
+        before = ((away.flatten()[:, None] > away.flatten()) * change.flatten()).sum(1).view_as(change) + change / 2
+        low, high = torch.zeros(()).double(), torch.ones(()).double()
+        for _ in range(40):
+            middle = (low + high) / 2
+            low, high = (middle, high) if changed(middle, ramp).mean() < place - segment else (low, middle)
+        amounts = changed({0: low * 0, 1: high * 0 + 1}.get(place - segment, low), before).float()
+        frames.append(slerp(*ends(frame)[segment : segment + 2], amounts))
+        near = torch.nn.functional.max_pool2d((4 * amounts * (1 - amounts))[None], 3, 1, 1)
+        between.append(near[None, None])
+    return torch.cat(frames, 2), torch.cat(between, 2)
 
 
 def write_video(path: Path, frames: Tensor, rate: int) -> None:
@@ -240,16 +273,12 @@ def main() -> None:
     still = still_latents(first, count)
     moving = encode(pad(short))
     prompted = sample(shape_of(4), fox, empty, noise=randn(shape_of(4), SEED))
-    path = []
-    for frame, place in enumerate(places):
-        at = [
-            still[:, :, frame : frame + 1],
-            moving[:, :, [min(3, max(1 if frame else 0, frame))]],
-            prompted[:, :, [min(3, max(1 if frame else 0, 4 - count + frame))]],
-        ]
-        segment = min(int(place), 1)
-        path.append(slerp(at[segment], at[segment + 1], place - segment))
-    path = torch.cat(path, 2)
+
+    def stands_at(frame: int) -> list[Tensor]:
+        second = 1 if frame else 0
+        return [still[:, :, [frame]], moving[:, :, [min(3, max(second, frame))]], prompted[:, :, [min(3, max(second, 4 - count + frame))]]]
+
+    path, between = spread_path(stands_at, places)
     keep("morph-plain", path)
     stops = []
     for stop in range(5):
@@ -270,7 +299,8 @@ def main() -> None:
             k[:, :, :shared], m[:, :, :shared] = made[:, :, start:], 1.0
         here = [(p, w[start:end]) for p, w in stops]
         window = (*path.shape[:2], end - start, *path.shape[3:])
-        result = sample(window, here, empty, noise=randn(window, SEED + index), strength=0.6, source=path[:, :, start:end], known=k, mask=m)
+        result = sample(window, here, empty, noise=randn(window, SEED + index), strength=0.6, source=path[:, :, start:end], known=k, mask=m,
+                        renewal=between[:, :, start:end])
         made = result if made is None else torch.cat([made, result[:, :, shared:]], 2)
         index += 1
     keep("morph", made)
@@ -278,12 +308,12 @@ def main() -> None:
     # Between two pictures; all windows at every step.
     ends = [still, still_latents(last, count)]
     shares = [x * x * (3 - 2 * x) for x in (frame / (count - 1) for frame in range(count))]
-    path = torch.cat([slerp(*(end[:, :, [frame]] for end in ends), share) for frame, share in enumerate(shares)], 2)
+    path, between = spread_path(lambda frame: [end[:, :, [frame]] for end in ends], shares)
     known, mask = torch.zeros_like(path), torch.zeros(1, 1, *path.shape[2:])
     for frame in (0, count - 1):
         known[:, :, frame], mask[:, :, frame] = path[:, :, frame], 1.0
     noise, windows = randn(path.shape, SEED), [(0, 4), (1, 5)]
-    made = sample(path.shape, empty, empty, noise=noise, strength=0.75, source=path, known=known, mask=mask, windows=windows)
+    made = sample(path.shape, empty, empty, noise=noise, strength=0.75, source=path, known=known, mask=mask, windows=windows, renewal=between)
     keep("morph-pictures", made, decode=glided)
 
     arrays = {f"{name}.latents": code.contiguous() for name, code in latents.items()}

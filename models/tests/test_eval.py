@@ -14,6 +14,7 @@ import torch
 from eval import reelspace
 from eval.clips import motion_steps, psnr, read_folder, ssim, write_clip, write_picture
 from eval.edits import RESTYLES, edge_correlation, flicker
+from eval.fading import between, cross_fade, shows_both
 from eval.judge import ASPECTS, IGNORED, SEEN, SIDE, Examples, Judge, fade_some, labels_of, load_judge, look, meant, mix, name_clips, roughen, to_input, train
 from eval.prompts import Prompts, held_out_specs, said_otherwise, spread, vocabulary
 from eval.row import Number, at_most, share, under
@@ -117,6 +118,22 @@ def test_edges_correlate_with_themselves_alone(clip: np.ndarray) -> None:
     other = render(Spec(None, "city", "still", "none", 3), "")
     assert edge_correlation(clip[:3], clip[:3]) == pytest.approx(1)
     assert edge_correlation(other[:3], clip[:3]) < 0.4
+
+
+def test_two_pictures_through_each_other_are_told_from_two_side_by_side() -> None:
+    rng = np.random.default_rng(4)
+    first, last, third = (cv2.resize(rng.integers(0, 255, (12, 12, 3), np.uint8), (128, 128), interpolation=cv2.INTER_CUBIC) for _ in range(3))
+    fade = cross_fade(np.stack([first] * 12 + [last]))
+    assert between(fade).tolist() == [False] * 3 + [True] * 7 + [False] * 3
+    assert (shows_both(fade)[between(fade)] > 0.99).all() and (shows_both(fade)[~between(fade)] < 0.01).all()
+    wipe = np.stack([np.where(np.arange(128)[:, None, None] < 16 * edge, last, first) for edge in range(9)])
+    assert between(wipe)[1:-1].all() and (shows_both(wipe) == 0).all()
+    # Neither of them, and one of them with some noise.
+    noisy = np.clip(first + rng.normal(0, 25, first.shape), 0, 255).astype(np.uint8)
+    assert (shows_both(np.stack([first, third, noisy, last])) < 0.05).all()
+    # Half of it fades as one, and the other half has changed.
+    half = np.concatenate([(first[:64] // 2 + last[:64] // 2), last[64:]])
+    assert 0.3 < shows_both(np.stack([first, half, last]))[1] < 0.7
 
 
 def test_frames_are_held_against_others_of_their_recording() -> None:

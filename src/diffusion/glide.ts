@@ -25,7 +25,11 @@ export async function* glide(
     const length = lengthOf(group, axis.time);
     const still = slice(group, axis.time, length - 1, length);
     const made: Tensor[] = [];
-    if (within !== undefined && before !== undefined) made.push(...fade(before, still, within, latent, manifest));
+    if (within !== undefined && before !== undefined) {
+      // The last one's frames are shown as they are, beginning with its first.
+      const next = latent === within.end ? slice(group, axis.time, 0, 1) : still;
+      made.push(...fade(before, next, within, latent, manifest));
+    }
     if (within === undefined || latent === within.end) made.push(group);
     yield* made;
     lacking += length - made.reduce((sum, part) => sum + lengthOf(part, axis.time), 0);
@@ -40,7 +44,7 @@ export async function* glide(
  * between the still that starts it and the first frame of the one that ends it. */
 function* fade(
   before: Tensor,
-  still: Tensor,
+  next: Tensor,
   { start, end }: Glide,
   latent: number,
   manifest: Manifest,
@@ -51,7 +55,7 @@ function* fade(
   // Whole numbers throughout, so that no frame is lost or doubled between two latent frames.
   const begin = (latent - 1 - start) * length;
   for (let frame = Math.floor(begin / steps) + 1; frame * steps <= begin + length && frame < length; frame++) {
-    yield lerp(before, still, (frame * steps - begin) / length);
+    yield lerp(before, next, (frame * steps - begin) / length);
   }
 }
 

@@ -1,8 +1,9 @@
 // A path through keyframes: where along it each latent frame is, and what its latents and prompt are there.
 import type { PromptEmbeds } from '../networks/model.js';
 import { lerp, slerp } from '../tensor/math.js';
-import { axis, concat, lengthOf, slice, type Tensor } from '../tensor/tensor.js';
+import { axis, concat, createTensor, lengthOf, slice, type Tensor } from '../tensor/tensor.js';
 import type { TimedPrompt } from './sampling.js';
+import { atFront, changeBefore, changedAt } from './spread.js';
 
 /** How a segment between two keyframes is travelled: at even speed, or slowly at both ends. */
 export const eases = ['linear', 'smooth'] as const;
@@ -28,17 +29,32 @@ export function keyframeTime(keyframe: number, keyframes: number, frames: number
   return Math.round((keyframe * (frames - 1)) / (keyframes - 1));
 }
 
-/** Returns the latents [1, C, t, h, w] of the path: between neighbours on the arc (slerp), frame by frame.
+/** A path through keyframes. */
+export interface Path {
+  /** [1, C, t, h, w]. */
+  readonly latents: Tensor;
+  /** [1, 1, t, h, w]: how much each position or a neighbour lies between two keyframes, from 0 on one to 1 halfway. */
+  readonly between: Tensor;
+}
+
+/** Returns the path: between neighbours on the arc (slerp), frame by frame, the change spreading as `changedAt` says.
  * Each keyframe is latents [1, C, m, h, w]: the first keyframe plays from its start, the last one to its end, the others centred;
  * where one has no frame for a time, its nearest is held. */
-export function pathLatents(keyframes: readonly Tensor[], places: readonly number[]): Tensor {
-  const frames = places.map((place, time) => {
-    const segment = Math.min(Math.floor(place), keyframes.length - 2);
-    const from = keyframeFrame(keyframes, segment, time, places.length);
-    const to = keyframeFrame(keyframes, segment + 1, time, places.length);
-    return slerp(from, to, place - segment);
+export function pathLatents(keyframes: readonly Tensor[], places: readonly number[], spread: number): Path {
+  const frameOf = (index: number, time: number) => keyframeFrame(keyframes, index, time, places.length);
+  const segments = keyframes.slice(1).map((_, segment) => {
+    const middle = keyframeTime(2 * segment + 1, 2 * keyframes.length - 1, places.length);
+    return changeBefore(frameOf(segment, middle), frameOf(segment + 1, middle));
   });
-  return concat(frames, axis.time);
+  const between: Tensor[] = [];
+  const frames = places.map((place, time) => {
+    const segment = Math.min(Math.floor(place), segments.length - 1);
+    const changed = changedAt(segments[segment] as Float64Array, place - segment, spread);
+    const from = frameOf(segment, time);
+    between.push(createTensor(from.shape.with(axis.channels, 1), atFront(changed, lengthOf(from, axis.width))));
+    return slerp(from, frameOf(segment + 1, time), changed);
+  });
+  return { latents: concat(frames, axis.time), between: concat(between, axis.time) };
 }
 
 function keyframeFrame(keyframes: readonly Tensor[], index: number, time: number, total: number): Tensor {

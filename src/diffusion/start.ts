@@ -8,6 +8,8 @@ import type { Window } from './windows.js';
 export interface Start {
   /** Latents that are noised to the first level; without them, the run starts from noise alone. */
   readonly source?: Tensor | undefined;
+  /** [1, 1, t, h, w]: the share of the run's calls, 0 to 1, for which each position of the source is made anew. Default 1. */
+  readonly renewal?: Tensor | undefined;
   /** A source clip whose structure is followed. */
   readonly follow?: Tensor | undefined;
   /** What is kept. */
@@ -34,6 +36,7 @@ export function sliceStart(start: Start, { start: from, end }: Window): Start {
   const cut = (tensor: Tensor | undefined) => (tensor === undefined ? undefined : slice(tensor, axis.time, from, end));
   return {
     source: cut(start.source),
+    renewal: cut(start.renewal),
     follow: cut(start.follow),
     noise: cut(start.noise),
     known: start.known === undefined ? undefined : sliceKnown(start.known, from, end),
@@ -46,7 +49,7 @@ export function sliceStart(start: Start, { start: from, end }: Window): Start {
 /** Returns what a stretch starts from, its first frame put in front of it as often as that. What the denoiser is told of stays
  * where it is, as in diffusers. */
 export function fillFront(
-  { source, follow, noise, known, told, controlLatents, imageEmbeds }: Start,
+  { source, renewal, follow, noise, known, told, controlLatents, imageEmbeds }: Start,
   count: number,
 ): Start {
   const before = <T extends Tensor | undefined>(tensor: T): T => {
@@ -57,6 +60,7 @@ export function fillFront(
   const after = (tensor: Tensor) => concat([tensor, createTensor(tensor.shape.with(axis.time, count))], axis.time);
   return {
     source: before(source),
+    renewal: before(renewal),
     follow: before(follow),
     noise: before(noise),
     known: known === undefined ? undefined : { latents: before(known.latents), mask: before(known.mask) },

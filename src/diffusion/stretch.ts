@@ -15,6 +15,7 @@ import { frameStarts } from './geometry.js';
 import { type Guidance, guide, isGuided } from './guidance.js';
 import { holdNear } from './held.js';
 import type { RunContext } from './progress.js';
+import { releaseLate } from './release.js';
 import type { Sampling, TimedPrompt } from './sampling.js';
 import { type Start, sliceStart } from './start.js';
 import { CallCount, foretelling } from './step-cache.js';
@@ -88,8 +89,23 @@ function givenLevels({ defaults }: Manifest, steps: number): { sigmas?: number[]
   return { sigmas: defaults.sigmas === 'linear' ? linearSigmas(steps) : linearQuadraticSigmas(steps) };
 }
 
-/** Returns what sees to it, before the first call and after each, that the latents have what is known. */
+/** Returns what sees to it, before the first call and after each, that the latents have what is known and what is not due yet. */
 function constraint(
+  manifest: Manifest,
+  stretch: Stretch,
+  schedule: Schedule,
+): ((latents: Tensor, call: number) => Tensor) | undefined {
+  const { source, renewal, noise } = stretch;
+  const keep = keepKnown(manifest, stretch, schedule);
+  if (source === undefined || renewal === undefined) return keep;
+  const release = releaseLate(source, renewal, schedule, noise);
+  return (latents, call) => {
+    const released = release(latents, call);
+    return keep === undefined ? released : keep(released, call);
+  };
+}
+
+function keepKnown(
   { graphs }: Manifest,
   { known, noise, source, random }: Stretch,
   schedule: Schedule,

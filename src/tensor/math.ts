@@ -55,24 +55,28 @@ const parallelCosine = 0.9995;
 
 /**
  * Returns the blend along the arc between the two (new tensor), each batch entry taken as one vector, so that normal noise
- * stays of unit variance. Nearly parallel, opposite or zero vectors are blended on the straight line.
+ * stays of unit variance. Nearly parallel, opposite or zero vectors are blended on the straight line. `amounts` are one for
+ * all, or one for each position, the same in all channels.
  * Source: K. Shoemake, "Animating rotation with quaternion curves" (SIGGRAPH 1985).
  */
-export function slerp(from: Tensor, to: Tensor, amount: number): Tensor {
+export function slerp(from: Tensor, to: Tensor, amounts: readonly number[] | Float64Array): Tensor {
   assertSameShape(from, to);
   const result = createTensor(from.shape);
   const batch = lengthOf(from, 0);
   const size = from.data.length / batch;
   for (let start = 0; start < result.data.length; start += size) {
-    const [a, b] = arcWeights(from.data.subarray(start, start + size), to.data.subarray(start, start + size), amount);
-    for (let i = start; i < start + size; i++) {
-      result.data[i] = a * (from.data[i] as number) + b * (to.data[i] as number);
+    const angle = angleBetween(from.data.subarray(start, start + size), to.data.subarray(start, start + size));
+    const weights = Array.from(amounts, (amount) => arcWeights(angle, amount));
+    for (let i = 0; i < size; i++) {
+      const [a, b] = weights[i % weights.length] as readonly [number, number];
+      result.data[start + i] = a * (from.data[start + i] as number) + b * (to.data[start + i] as number);
     }
   }
   return result;
 }
 
-function arcWeights(from: Float32Array, to: Float32Array, amount: number): [number, number] {
+/** Returns the angle between the two in radians; undefined where it is not to be divided by. */
+function angleBetween(from: Float32Array, to: Float32Array): number | undefined {
   let dot = 0;
   let fromSquare = 0;
   let toSquare = 0;
@@ -84,8 +88,11 @@ function arcWeights(from: Float32Array, to: Float32Array, amount: number): [numb
     toSquare += b * b;
   }
   const cosine = dot / Math.sqrt(fromSquare * toSquare);
-  if (!(Math.abs(cosine) <= parallelCosine)) return [1 - amount, amount];
-  const angle = Math.acos(cosine);
+  return Math.abs(cosine) <= parallelCosine ? Math.acos(cosine) : undefined;
+}
+
+function arcWeights(angle: number | undefined, amount: number): readonly [number, number] {
+  if (angle === undefined) return [1 - amount, amount];
   return [Math.sin((1 - amount) * angle) / Math.sin(angle), Math.sin(amount * angle) / Math.sin(angle)];
 }
 

@@ -32,7 +32,11 @@ describe('pathPlaces', () => {
 
 describe('pathLatents', () => {
   it('goes along the arc between still keyframes', () => {
-    const path = pathLatents([onCircle(5, 0, 0), onCircle(5, Math.PI / 2, 0)], pathPlaces(5, 2, 'linear'));
+    const { latents: path } = pathLatents(
+      [onCircle(5, 0, 0), onCircle(5, Math.PI / 2, 0)],
+      pathPlaces(5, 2, 'linear'),
+      0,
+    );
     for (let frame = 0; frame < 5; frame++) {
       const [x = 0, y = 0] = slice(path, axis.time, frame, frame + 1).data;
       assert.ok(Math.abs(Math.atan2(y, x) - (frame * Math.PI) / 8) < 1e-6);
@@ -43,21 +47,55 @@ describe('pathLatents', () => {
   it('plays the first clip from its start and the last one to its end', () => {
     const first = onCircle(4, 0, 0.1);
     const last = onCircle(3, 1, 0.1);
-    const path = pathLatents([first, last], pathPlaces(6, 2, 'linear'));
+    const { latents: path } = pathLatents([first, last], pathPlaces(6, 2, 'linear'), 0);
     assert.deepEqual(slice(path, axis.time, 0, 1), slice(first, axis.time, 0, 1));
     assert.deepEqual(slice(path, axis.time, 5, 6), slice(last, axis.time, 2, 3));
   });
 
   it('holds a clip’s second latent frame, not its first, where the clip has not begun yet', () => {
     const last = onCircle(2, 1, 0.1);
-    const path = pathLatents([onCircle(1, 0, 0), last], [0, 1, 1, 1, 1, 1]);
+    const { latents: path } = pathLatents([onCircle(1, 0, 0), last], [0, 1, 1, 1, 1, 1], 0);
     assert.deepEqual(slice(path, axis.time, 1, 2), slice(last, axis.time, 1, 2));
   });
 
   it('meets a keyframe in the middle exactly', () => {
     const middle = onCircle(1, 2, 0);
-    const path = pathLatents([onCircle(1, 0, 0), middle, onCircle(1, 1, 0)], pathPlaces(7, 3, 'smooth'));
+    const { latents: path } = pathLatents(
+      [onCircle(1, 0, 0), middle, onCircle(1, 1, 0)],
+      pathPlaces(7, 3, 'smooth'),
+      0,
+    );
     assert.deepEqual(slice(path, axis.time, keyframeTime(1, 3, 7), keyframeTime(1, 3, 7) + 1), middle);
+  });
+});
+
+describe('a path that spreads', () => {
+  // One row of three positions, which differ by 0, 2 and 1.
+  const [from, to] = [createTensor([1, 1, 1, 1, 3]), createTensor([1, 1, 1, 1, 3], Float32Array.of(0, 2, 1))];
+
+  it('changes where most differs first, and comes to each keyframe whole', () => {
+    const { latents, between } = pathLatents([from, to], [0, 0.5, 1], 0.8);
+    assert.deepEqual(slice(latents, axis.time, 0, 1), from);
+    assert.deepEqual(slice(latents, axis.time, 2, 3), to);
+    const [nothing, middle, last] = slice(latents, axis.time, 1, 2).data;
+    assert.equal(nothing, 0);
+    assert.ok((middle as number) / 2 > 0.5 && last === 0);
+    assert.deepEqual(between.shape, [1, 1, 3, 1, 3]);
+    const share = (middle as number) / 2;
+    const front = Math.fround(4 * share * (1 - share));
+    assert.deepEqual(
+      [...between.data].map((one) => Math.abs(one - front) < 1e-6),
+      [0, 0, 0, 1, 1, 1, 0, 0, 0].map(Boolean),
+    );
+    assert.deepEqual([...between.data.slice(0, 3), ...between.data.slice(6)], [0, 0, 0, 0, 0, 0]);
+  });
+
+  it('judges each stretch between keyframes by what differs there', () => {
+    const back = createTensor(from.shape, Float32Array.of(2, 2, 1));
+    const { latents, between } = pathLatents([from, to, back], [0, 0.4, 1, 1.5, 2], 0.8);
+    assert.deepEqual([...slice(latents, axis.time, 3, 4).data.slice(1)], [2, 1]);
+    const halfway = [...slice(between, axis.time, 3, 4).data].map((one) => Math.round(one * 1e6) / 1e6);
+    assert.deepEqual(halfway, [1, 1, 0], 'the second one is beside what is half changed');
   });
 });
 

@@ -34,7 +34,7 @@ test('shapes that differ are refused, also with as many elements', () => {
   const flat = createTensor([4]);
   assert.throws(() => combine(1, x, 1, flat), InvalidOptionError);
   assert.throws(() => combine(1, x, 1, y, flat), InvalidOptionError);
-  assert.throws(() => slerp(x, flat, 0.5), InvalidOptionError);
+  assert.throws(() => slerp(x, flat, [0.5]), InvalidOptionError);
 });
 
 test('weightedSum adds any number of tensors, rounding once', () => {
@@ -60,11 +60,11 @@ test('scale and lerp', () => {
 test('slerp follows the arc of each batch entry and meets both ends', () => {
   const from = createTensor([2, 2], Float32Array.of(1, 0, 0, 2));
   const to = createTensor([2, 2], Float32Array.of(0, 1, 2, 0));
-  const halfway = slerp(from, to, 0.5).data;
+  const halfway = slerp(from, to, [0.5]).data;
   const root = Math.fround(Math.SQRT1_2);
   assert.deepEqual([...halfway], [root, root, 2 * root, 2 * root]);
-  assert.deepEqual(slerp(from, to, 0), from);
-  const end = slerp(from, to, 1).data;
+  assert.deepEqual(slerp(from, to, [0]), from);
+  const end = slerp(from, to, [1]).data;
   for (const [i, value] of to.data.entries()) assert.ok(Math.abs(value - (end[i] as number)) < 1e-6);
 });
 
@@ -72,13 +72,13 @@ test('slerp keeps the deviation of noise, where lerp shrinks it', () => {
   const random = new TorchRandom(3);
   const from = random.normal([1, 4096]);
   const to = random.normal([1, 4096]);
-  assert.ok(Math.abs(standardDeviation(slerp(from, to, 0.5)) - 1) < 0.03);
+  assert.ok(Math.abs(standardDeviation(slerp(from, to, [0.5])) - 1) < 0.03);
   assert.ok(standardDeviation(lerp(from, to, 0.5)) < 0.74);
 });
 
 test('slerp of parallel, opposite and zero vectors is the straight line', () => {
   for (const other of [scale(1.5, x), scale(-1, x), scale(0, x)]) {
-    assert.deepEqual(slerp(x, other, 0.3), lerp(x, other, 0.3));
+    assert.deepEqual(slerp(x, other, [0.3]), lerp(x, other, 0.3));
   }
 });
 

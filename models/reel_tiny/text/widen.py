@@ -35,6 +35,19 @@ QUERIES, ASKED = 7168, 32
 CLIPS = 48
 # How far what is read of a prompt is off, by part, as a share of how far prompts are from their mean.
 WEIGHTS = {"words": 1.0, "summary": 1.0, "poses": 0.5, "thing": 0.3, "kept": 1.0}
+# How many letters go wrong in a prompt: none, one, two, three.
+SLIPS = (0.45, 0.35, 0.15, 0.05)
+KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+
+
+def mistype(text: str, rng: np.random.Generator) -> str:
+    """Hits the key beside one letter's."""
+    letters = [(at, row, row.index(letter)) for at, letter in enumerate(text) for row in KEYS if letter in row]
+    if not letters:
+        return text
+    at, row, key = letters[int(rng.integers(len(letters)))]
+    beside = row[max(0, key - 1) : key] + row[key + 1 : key + 2]
+    return text[:at] + beside[int(rng.integers(len(beside)))] + text[at + 1 :]
 
 
 def sample(rng: np.random.Generator) -> Said:
@@ -51,8 +64,8 @@ def sample(rng: np.random.Generator) -> Said:
             return Said(plain, plain)
         said = Said(caption(spec, rng), plain)
     text = said.prompt
-    for _ in range(int(rng.choice(3, p=(0.8, 0.15, 0.05)))):
-        text = misspell(text, rng)
+    for _ in range(int(rng.choice(len(SLIPS), p=SLIPS))):
+        text = (mistype if rng.random() < 0.25 else misspell)(text, rng)
     return Said(text, said.plain)
 
 
