@@ -38,7 +38,7 @@ export const morph = definePipeline({
       .max(64)
       .meta({ positional: 'rest', mayNameFiles: true })
       .describe('two or more; a file name is a picture or clip, anything else a prompt'),
-    ease: z.enum(eases).default('smooth').describe('speed between keyframes: even, or slow at both ends'),
+    ease: z.enum(eases).default('linear').describe('speed between keyframes: even, or slow at both ends'),
     refine: z
       .number()
       .min(0)

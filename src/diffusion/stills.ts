@@ -4,6 +4,7 @@ import { MediaError } from '../errors.js';
 import type { Frame } from '../media/frame.js';
 import { framesToPixels } from '../media/pixels.js';
 import { readFrames } from '../media/read-frames.js';
+import { frameStep } from '../networks/manifest.js';
 import type { Model, Posterior } from '../networks/model.js';
 import { axis, concat, lengthOf, slice, type Tensor } from '../tensor/tensor.js';
 import { pixelFrames, type Size } from './geometry.js';
@@ -25,13 +26,11 @@ export async function readStill(path: string, size: Size, context: RunContext): 
 export async function encodeStill(model: Model, picture: Frame, frames: number, context: RunContext): Promise<Tensor> {
   // A VAE without time codes all of them alike.
   const settling = model.manifest.latent.temporalCompression === 1 ? 1 : settlingLatentFrames;
-  const encoded = Math.min(frames, settling);
-  const { latents } = await encodeFrames(
-    model,
-    new Array<Frame>(pixelFrames(model.manifest, encoded)).fill(picture),
-    context,
-  );
-  if (frames === encoded) return latents;
+  const step = frameStep(model.manifest);
+  const steps = Math.ceil((pixelFrames(model.manifest, Math.min(frames, settling)) - 1) / step);
+  const { latents } = await encodeFrames(model, new Array<Frame>(steps * step + 1).fill(picture), context);
+  const encoded = lengthOf(latents, axis.time);
+  if (frames <= encoded) return slice(latents, axis.time, 0, frames);
   const settled = slice(latents, axis.time, encoded - 1, encoded);
   return concat([latents, ...Array.from({ length: frames - encoded }, () => settled)], axis.time);
 }

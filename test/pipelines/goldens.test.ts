@@ -167,7 +167,7 @@ describe('inpaint equals the reference', () => {
   });
 });
 
-const morphed = { numFrames: 17, frameRate: 8, ...size, ...sampling };
+const morphed = { ease: 'smooth' as const, numFrames: 17, frameRate: 8, ...size, ...sampling };
 const morphOfPictures = { ...morphed, keyframes: [`${goldens}/first.png`, `${goldens}/last.png`], refine: 0.75 };
 
 describe('morph equals the reference', () => {
