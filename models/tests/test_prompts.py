@@ -15,7 +15,7 @@ from reel_tiny.denoiser.network import Config, Denoiser
 from reel_tiny.text.encoder import WIDTH, TextEncoder
 from reel_tiny.text.tokenizer import extend_tokenizer, phrases_of_prompts
 from reel_tiny.text.train import load_bundled_encoder
-from reel_tiny.text.widen import QUERIES, Reader, begin_words, cross_attentions, distances, encode, gather_queries, sample, share_off
+from reel_tiny.text.widen import QUERIES, Reader, begin_words, cross_attentions, distances, encode, gather_queries, mistype, sample, share_off
 from reel_tiny.weights import load_denoiser
 from reel_tiny.world.captions import plain_caption, plain_motions
 from reel_tiny.world.motions import MOTION_NAMES
@@ -174,3 +174,14 @@ def test_samples_hold_plain_captions_nothing_and_prompts(tokenizer: Tokenizer) -
     ids, mask = encode(tokenizer, [one.prompt for one in said])
     assert ids.shape == mask.shape == (400, int(mask.sum(1).max()))
     assert tokenizer.token_to_id("[UNK]") not in ids[:, 1:].flatten().tolist()
+
+
+def test_a_mistyped_letter_is_the_key_beside_it() -> None:
+    rng = np.random.default_rng(2)
+    seen = set()
+    for _ in range(200):
+        typed = mistype("a fox", rng)
+        assert len(typed) == 5 and typed[1] == " "
+        seen |= {(right, wrong) for right, wrong in zip("a fox", typed, strict=True) if right != wrong}
+    assert seen == {("a", "s"), ("f", "d"), ("f", "g"), ("o", "i"), ("o", "p"), ("x", "z"), ("x", "c")}
+    assert mistype("", rng) == "" and mistype("4 ?", rng) == "4 ?"
