@@ -36,3 +36,18 @@ for (const name of ['animatediff', 'cogvideox', 'hunyuan-video', 'ltx', 'sd', 's
     }
   });
 }
+
+test('between prompts clips meet, and models of single frames make a picture of every blend', async () => {
+  for (const [name, refine] of [
+    ['wan', 0.4],
+    ['sd', 1],
+  ] as const) {
+    const model = await loadModel(`${familyFixtures}tiny-${name}`, { device: 'cpu' });
+    try {
+      const clip = await morph.run(model, { keyframes: ['a red cat', 'the dog'], numFrames: 9, ...size });
+      assert.equal(clip.settings.refine, refine);
+    } finally {
+      await model.close();
+    }
+  }
+});
