@@ -15,7 +15,7 @@ from eval import reelspace
 from eval.clips import motion_steps, psnr, read_folder, ssim, write_clip, write_picture
 from eval.edits import RESTYLES, edge_correlation, flicker
 from eval.fading import between, cross_fade, shows_both
-from eval.judge import ASPECTS, IGNORED, SEEN, SIDE, Examples, Judge, fade_some, labels_of, load_judge, look, meant, mix, name_clips, roughen, to_input, train
+from eval.judge import ASPECTS, IGNORED, SEEN, SIDE, Examples, Judge, fade_some, labels_of, load_judge, look, meant, mix, name_clips, roughen, shows_a_thing, to_input, train
 from eval.prompts import Prompts, held_out_specs, said_otherwise, spread, vocabulary
 from eval.row import Number, at_most, share, under
 from eval.vae import HardCase, hard_cases
@@ -134,6 +134,10 @@ def test_two_pictures_through_each_other_are_told_from_two_side_by_side() -> Non
     # Half of it fades as one, and the other half has changed.
     half = np.concatenate([(first[:64] // 2 + last[:64] // 2), last[64:]])
     assert 0.3 < shows_both(np.stack([first, half, last]))[1] < 0.7
+    # The same, where the half that fades hardly changes.
+    faint = np.concatenate([np.round(0.8 * first[:64] + 0.2 * last[:64]).astype(np.uint8), last[64:]])
+    halfway = np.concatenate([np.round(0.9 * first[:64] + 0.1 * last[:64]).astype(np.uint8), last[64:]])
+    assert 0 < shows_both(np.stack([first, halfway, faint]))[1] < 0.1
 
 
 def test_frames_are_held_against_others_of_their_recording() -> None:
@@ -226,6 +230,14 @@ def write_examples(folder: Path, pixels: np.ndarray, of: Spec | None, *styles: s
     folder.mkdir()
     np.save(folder / "pixels.npy", np.stack([pixels for _ in styles]))
     (folder / "rows.json").write_text(json.dumps([{"spec": of and asdict(of), "style": style, "source": 0} for style in styles]))
+
+
+def test_a_thing_is_seen_in_each_frame_by_itself(clip: np.ndarray) -> None:
+    # Pictures of things on a meadow, as the renderer draws them.
+    sheet = cv2.imread(str(Path(__file__).parents[1] / "reel-tiny/morphs.jpg"))[:, :, ::-1]
+    things = [sheet[128 * row : 128 * row + 128, :128] for row in range(6)]
+    fog = cv2.GaussianBlur(things[0], (0, 0), 24)
+    assert shows_a_thing(load_judge(), np.stack([*things, clip[0], fog])).tolist() == [True] * 6 + [False] * 2
 
 
 def test_training_examples_tell_of_the_small_world_and_of_styles(clip: np.ndarray, tmp_path: Path) -> None:
