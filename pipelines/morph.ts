@@ -45,7 +45,7 @@ export const morph = definePipeline({
       .max(1)
       .optional()
       .describe(
-        'how much in-betweens are made anew: 0 blends latents only; 1 goes from prompt to prompt (default 0.4)',
+        'how much in-betweens are made anew; at 0 latents are only blended (default: 0.4; 1 between prompts for models of single frames)',
       ),
     spread: z
       .number()

@@ -141,8 +141,9 @@ class Edits:
 
     def _shows_one_thing(self, clip: np.ndarray) -> np.ndarray:
         """Of each in-between: no two pictures through each other, by what its pixels are and by the judge, and a thing that can be named."""
-        frames = clip[between(clip)]
-        return (shows_both(clip)[between(clip)] <= 0.5) & ~is_faded(self.judge, frames) & shows_a_thing(self.judge, frames)
+        looked_at = between(clip)
+        frames = clip[looked_at]
+        return (shows_both(clip)[looked_at] <= 0.5) & ~is_faded(self.judge, frames) & shows_a_thing(self.judge, frames)
 
     def time(self) -> Iterator[Number]:
         seconds = self.reelspace.seconds(3, "generate", "a chicken on a beach", "--seed", "7")

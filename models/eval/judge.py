@@ -119,15 +119,19 @@ def meant(spec: Spec) -> dict[str, str]:
     return {name: names[label] for (name, names), label in zip(ASPECTS.items(), labels_of(spec, spec.style), strict=True)}
 
 
+def all_of(frames: np.ndarray) -> Tensor:
+    """[T, 3, 128, 128], each frame of uint8 [T, H, W, 3] as the judge sees it."""
+    return to_input(look(frames, tuple(np.linspace(0, 1, len(frames)))))
+
+
 def is_faded(judge: Judge, frames: np.ndarray) -> np.ndarray:
     """Whether each frame of uint8 [T, H, W, 3] looks like a cross-fade of two pictures."""
-    moments = tuple(np.linspace(0, 1, len(frames)))
-    return (judge(to_input(look(frames, moments))[None])[1][0] > 0).numpy()
+    return (judge(all_of(frames)[None])[1][0] > 0).numpy()
 
 
 def shows_a_thing(judge: Judge, frames: np.ndarray) -> np.ndarray:
     """Whether each frame of uint8 [T, H, W, 3], seen alone, shows a thing that can be named, more likely than not."""
-    answers, _ = judge(to_input(look(frames, tuple(np.linspace(0, 1, len(frames)))))[:, None])
+    answers, _ = judge(all_of(frames)[:, None])
     return (answers["thing"].exp()[:, 1:].amax(1) >= 0.5).numpy()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reel_tiny.text.train import misspell
+from reel_tiny.text.typos import misspell
 from reel_tiny.world.captions import caption, plain_caption
 from reel_tiny.world.motions import MOTION_NAMES
 from reel_tiny.world.render import Spec, render

@@ -187,7 +187,7 @@ def spread_path(ends: Callable[[int], list[Tensor]], places: list[float], spread
 
     for frame, place in enumerate(places):
         segment = min(int(place), segments - 1)
-        a, b = (ends(round((2 * segment + 1) * (count - 1) / (2 * segments)))[segment + k][0, :, 0].double() for k in (0, 1))
+        a, b = (ends(int((2 * segment + 1) * (count - 1) / (2 * segments) + 0.5))[segment + k][0, :, 0].double() for k in (0, 1))
         change = (a - b).square().sum(0)
         change /= change.sum()
         rows, columns = (torch.arange(side, dtype=torch.float64) for side in change.shape)
@@ -261,8 +261,8 @@ def main() -> None:
     known[:, :, :2], mask[:, :, :2] = tail, 1.0
     keep("extend", sample(shape, cat, empty, noise=randn(shape, SEED), known=known, mask=mask), skip=5)
 
-    # A morph from a picture through a clip to a prompt: 17 frames, 5 latent frames, so two windows when it is refined.
-    count = 5
+    # A morph from a picture through a clip to a prompt: 25 frames, 7 latent frames, so three windows when it is refined.
+    count = 7
     texts = [empty, empty, fox]
     places = []
     for frame in range(count):
@@ -276,7 +276,7 @@ def main() -> None:
 
     def stands_at(frame: int) -> list[Tensor]:
         second = 1 if frame else 0
-        return [still[:, :, [frame]], moving[:, :, [min(3, max(second, frame))]], prompted[:, :, [min(3, max(second, 4 - count + frame))]]]
+        return [still[:, :, [frame]], moving[:, :, [min(3, max(second, frame - 1))]], prompted[:, :, [min(3, max(second, 4 - count + frame))]]]
 
     path, between = spread_path(stands_at, places)
     keep("morph-plain", path)
@@ -289,10 +289,10 @@ def main() -> None:
         weights = torch.tensor([max(0.0, 1 - abs(place - stop / 2) * 2) for place in places])
         stops.append((prompt, weights))
     known, mask = torch.zeros_like(path), torch.zeros(1, 1, *path.shape[2:])
-    for frame in (0, 2):
+    for frame in (0, 3):
         known[:, :, frame], mask[:, :, frame] = path[:, :, frame], 1.0
     made, index, start = None, 0, 0
-    for start, end in [(0, 4), (1, 5)]:
+    for start, end in [(0, 4), (2, 6), (3, 7)]:
         k, m = known[:, :, start:end].clone(), mask[:, :, start:end].clone()
         shared = 0 if made is None else made.shape[2] - start
         if shared:
@@ -306,7 +306,8 @@ def main() -> None:
     keep("morph", made)
 
     # Between two pictures; all windows at every step.
-    ends = [still, still_latents(last, count)]
+    count = 5
+    ends = [still_latents(picture, count) for picture in (first, last)]
     shares = [x * x * (3 - 2 * x) for x in (frame / (count - 1) for frame in range(count))]
     path, between = spread_path(lambda frame: [end[:, :, [frame]] for end in ends], shares)
     known, mask = torch.zeros_like(path), torch.zeros(1, 1, *path.shape[2:])

@@ -14,8 +14,9 @@ from tokenizers import Tokenizer
 from reel_tiny.denoiser.network import Config, Denoiser
 from reel_tiny.text.encoder import WIDTH, TextEncoder
 from reel_tiny.text.tokenizer import extend_tokenizer, phrases_of_prompts
-from reel_tiny.text.train import load_bundled_encoder, misspell
-from reel_tiny.text.widen import QUERIES, Reader, begin_words, cross_attentions, distances, encode, gather_queries, mistype, sample, share_off
+from reel_tiny.text.train import load_bundled_encoder
+from reel_tiny.text.typos import misspell, mistype
+from reel_tiny.text.widen import QUERIES, Reader, begin_words, cross_attentions, distances, encode, gather_queries, sample, share_off
 from reel_tiny.weights import load_denoiser
 from reel_tiny.world.captions import plain_caption, plain_motions
 from reel_tiny.world.motions import MOTION_NAMES

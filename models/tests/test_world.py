@@ -12,7 +12,8 @@ from tokenizers import Tokenizer
 
 from reel_tiny.text.encoder import TextEncoder
 from reel_tiny.text.tokenizer import extend_tokenizer
-from reel_tiny.text.train import misspell, start_from
+from reel_tiny.text.train import start_from
+from reel_tiny.text.typos import misspell
 from reel_tiny.world.captions import caption, plain_caption
 from reel_tiny.world.motions import MOTIONS
 from reel_tiny.world.render import Spec, extent, render

@@ -121,10 +121,12 @@ export function constrainTo(
   schedule: Schedule,
   noise: Tensor,
 ): (latents: Tensor, call: number) => Tensor {
-  return (latents, call) => {
-    const target = call < schedule.timesteps.length ? schedule.addNoise(known.latents, noise, call) : known.latents;
-    return mix(latents, target, known.mask);
-  };
+  return (latents, call) => mix(latents, noisedFor(known.latents, schedule, noise, call), known.mask);
+}
+
+/** Returns clean latents at the noise level of a call; after the last call, as they are. */
+export function noisedFor(clean: Tensor, schedule: Schedule, noise: Tensor, call: number): Tensor {
+  return call < schedule.timesteps.length ? schedule.addNoise(clean, noise, call) : clean;
 }
 
 /** Returns `kept` where the mask [1, 1, t, h, w] is 1 and `made` where it is 0 (new tensor). */

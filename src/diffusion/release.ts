@@ -3,6 +3,7 @@
 // Source: Levin and Fried 2023, arXiv 2306.00950, but that a position which is due in the middle of a step takes its part of it.
 import type { Schedule } from '../schedulers/scheduler.js';
 import { createTensor, type Tensor } from '../tensor/tensor.js';
+import { noisedFor } from './conditions.js';
 
 /** Returns a function that is called with the latents after each call and puts the source back where `shares` [1, 1, t, h, w],
  * 0 to 1 of the run's calls, say that it is not yet due. */
@@ -15,7 +16,7 @@ export function releaseLate(
   const calls = schedule.timesteps.length;
   const positions = shares.data.length;
   return (latents, call) => {
-    const held = call < calls ? schedule.addNoise(source, noise, call) : source;
+    const held = noisedFor(source, schedule, noise, call);
     const next = createTensor(latents.shape);
     for (let at = 0; at < next.data.length; at++) {
       const due = calls * (1 - (shares.data[at % positions] as number));

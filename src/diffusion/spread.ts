@@ -73,15 +73,15 @@ function changedUpTo(front: number, spread: number): number {
  * Returns for each position, in rows of `width`, how near the front is: 4·c·(1 - c), where c is how far it has changed, or that
  * of a neighbour where it is more. Seams lie beside positions that are half changed.
  */
-export function atFront(changes: Float64Array, width: number): Float32Array {
-  const height = changes.length / width;
-  return Float32Array.from(changes, (_, position) => {
+export function atFront(changed: Float64Array, width: number): Float32Array {
+  const own = changed.map((share) => 4 * share * (1 - share));
+  const lastRow = changed.length / width - 1;
+  return Float32Array.from(own, (_, position) => {
     const [row, column] = [Math.floor(position / width), position % width];
     let most = 0;
-    for (let y = Math.max(0, row - 1); y <= Math.min(height - 1, row + 1); y++) {
+    for (let y = Math.max(0, row - 1); y <= Math.min(lastRow, row + 1); y++) {
       for (let x = Math.max(0, column - 1); x <= Math.min(width - 1, column + 1); x++) {
-        const own = changes[y * width + x] as number;
-        most = Math.max(most, 4 * own * (1 - own));
+        most = Math.max(most, own[y * width + x] as number);
       }
     }
     return most;

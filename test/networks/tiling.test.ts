@@ -119,7 +119,7 @@ test('tiled clips equal whole ones but for faint seams, at odd ratios, over many
       const pixels = await join(model.decode(inPieces(latents, [6])));
       const tiledPixels = await join(model.decode(inPieces(latents, [1]), { tileSize: 64 }));
       for (const [tiled, whole, most] of [
-        [tiledLatents, latents, 0.28],
+        [tiledLatents, latents, 0.25],
         [tiledPixels, pixels, 0.025],
       ] as const) {
         const seam = largestDifference(tiled, whole);

@@ -171,7 +171,7 @@ const morphed = { ease: 'smooth' as const, numFrames: 17, frameRate: 8, ...size,
 const morphOfPictures = { ...morphed, keyframes: [`${goldens}/first.png`, `${goldens}/last.png`], refine: 0.75 };
 
 describe('morph equals the reference', () => {
-  const options = { ...morphed, keyframes: [`${goldens}/first.png`, `${goldens}/short.mkv`, fox] };
+  const options = { ...morphed, keyframes: [`${goldens}/first.png`, `${goldens}/short.mkv`, fox], numFrames: 25 };
   it('morph-plain', () =>
     compare('morph-plain', (onLatents) => morph.run(model, { ...options, refine: 0 }, { onLatents })));
   it('morph, window by window', () =>

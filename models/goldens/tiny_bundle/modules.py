@@ -27,17 +27,22 @@ COLOURS = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
 
 
 def randomise(module: nn.Module, seed: int, scale: float) -> None:
-    """Normal weights of deviation scale/sqrt(fan in), gains about one, small biases."""
+    """Normal weights of deviation scale/sqrt(fan in), gains about one, small biases. The three convolutions that mix frames are drawn as one over all three."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
+            if name.endswith(("time.middle.weight", "time.early.weight")):
+                continue
+            frames = ("late", "middle", "early") if name.endswith("time.late.weight") else ("late",)
+            noise = torch.randn(torch.cat([parameter] * len(frames), min(1, parameter.ndim - 1)).shape, generator=generator)
             if name.endswith("gain"):
-                parameter.copy_(1 + 0.1 * noise)
+                noise = 1 + 0.1 * noise
             elif parameter.ndim == 1:
-                parameter.copy_(0.05 * noise)
+                noise = 0.05 * noise
             else:
-                parameter.copy_(noise * scale / math.sqrt(parameter[0].numel()))
+                noise = noise * scale / math.sqrt(noise[0].numel())
+            for frame, part in zip(frames, noise.chunk(len(frames), min(1, parameter.ndim - 1)), strict=True):
+                module.get_parameter(name.replace("late", frame)).copy_(part)
 
 
 def cosine_basis() -> Tensor:

@@ -22,7 +22,8 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from ..text.train import load_bundled_encoder, misspell
+from ..text.train import load_bundled_encoder
+from ..text.typos import misspell
 from ..vae.model import gather_patches
 from ..world.captions import caption, restyle_caption
 from ..world.motions import MOTIONS, Path as Course

@@ -29,6 +29,7 @@ from ..world.scenes import SCENE_NAMES
 from ..world.styles import STYLE_NAMES
 from ..world.things import THING_NAMES
 from .encoder import TextEncoder
+from .typos import misspell
 
 ASPECTS: dict[str, tuple[str, ...]] = {
     "thing": ("nothing", *THING_NAMES),
@@ -37,19 +38,6 @@ ASPECTS: dict[str, tuple[str, ...]] = {
     "style": STYLE_NAMES,
 }
 KEEP_WEIGHT = 3.0
-
-
-def misspell(text: str, rng: np.random.Generator) -> str:
-    """Drops, doubles or swaps one letter."""
-    if len(text) < 4:
-        return text
-    at = int(rng.integers(1, len(text) - 1))
-    change = int(rng.integers(3))
-    if change == 0:
-        return text[:at] + text[at + 1 :]
-    if change == 1:
-        return text[:at] + text[at] + text[at:]
-    return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
 
 
 def sample_text(rng: np.random.Generator) -> tuple[str, str, tuple[int, ...]]:

@@ -28,7 +28,8 @@ from ..world.captions import caption, plain_caption
 from ..world.prompts import Said, meanings, sample_said
 from ..world.sampling import sample_spec
 from .encoder import TextEncoder
-from .train import load_bundled_encoder, misspell, start_from
+from .train import load_bundled_encoder, start_from
+from .typos import misspell, mistype
 
 # Queries kept of each attention, and those of a step.
 QUERIES, ASKED = 7168, 32
@@ -37,17 +38,6 @@ CLIPS = 48
 WEIGHTS = {"words": 1.0, "summary": 1.0, "poses": 0.5, "thing": 0.3, "kept": 1.0}
 # How many letters go wrong in a prompt: none, one, two, three.
 SLIPS = (0.45, 0.35, 0.15, 0.05)
-KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
-
-
-def mistype(text: str, rng: np.random.Generator) -> str:
-    """Hits the key beside one letter's."""
-    letters = [(at, row, row.index(letter)) for at, letter in enumerate(text) for row in KEYS if letter in row]
-    if not letters:
-        return text
-    at, row, key = letters[int(rng.integers(len(letters)))]
-    beside = row[max(0, key - 1) : key] + row[key + 1 : key + 2]
-    return text[:at] + beside[int(rng.integers(len(beside)))] + text[at + 1 :]
 
 
 def sample(rng: np.random.Generator) -> Said:
