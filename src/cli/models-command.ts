@@ -78,7 +78,10 @@ async function showModel(name: string, asJson: boolean): Promise<void> {
     ['source', manifest.source],
     ['folder', path],
     ['tasks', manifest.tasks.join(', ')],
-    ...Object.entries(manifest.vocabulary ?? {}).map(([kind, names]): [string, string] => [kind, names.join(', ')]),
+    ...Object.entries(manifest.vocabulary ?? {}).map(([kind, names]): [string, string] => [
+      kind,
+      inLines(names.toSorted()),
+    ]),
     ['clip', `${defaults.numFrames} frames, ${defaults.width}x${defaults.height}, ${defaults.frameRate} fps`],
     ['steps', `${defaults.steps}, guidance ${defaults.guidanceScale}`],
     [
@@ -97,7 +100,19 @@ async function showModel(name: string, asJson: boolean): Promise<void> {
     ],
   ];
   const width = Math.max(...rows.map(([label]) => label.length));
-  print(rows.map(([label, text]) => `${label.padEnd(width)}  ${text}`).join('\n'));
+  const below = `\n${' '.repeat(width + 2)}`;
+  print(rows.map(([label, text]) => `${label.padEnd(width)}  ${text.replaceAll('\n', below)}`).join('\n'));
+}
+
+/** Names beside each other, in lines of about 100 letters. */
+function inLines(names: readonly string[]): string {
+  const lines: string[] = [];
+  for (const name of names) {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + name.length > 100) lines.push(name);
+    else lines[lines.length - 1] = `${last}, ${name}`;
+  }
+  return lines.join(',\n');
 }
 
 async function verifyModel(name: string, asJson: boolean): Promise<void> {
