@@ -320,10 +320,14 @@ test('models and doctor speak JSON', async () => {
   const at = things[0]?.search(/(?<= {2})\w/) ?? 0;
   const { vocabulary } = JSON.parse((await runCli(['models', 'info', 'reel-tiny', '--json'])).stdout).manifest;
   assert.deepEqual(
-    things.flatMap((line) => line.slice(at).replace(/,$/, '').split(', ')),
+    things
+      .map((line) => line.slice(at))
+      .join(' ')
+      .split(', '),
     vocabulary.things.toSorted(),
   );
   assert.ok(things.slice(1).every((line) => line.startsWith(' '.repeat(at))));
+  assert.match(bundled.stdout, /^styles +comic, neon sign, .*pencil sketch, /m);
   const verified = await runCli(['models', 'verify', tinyBundle, '--json']);
   assert.equal(JSON.parse(verified.stdout).ok, true);
   const examined = await runCli(['doctor', '--json']);
