@@ -63,6 +63,7 @@ const wanted: Readonly<
     files: ['loose.mp4', 'whole.mp4'],
     says: /: whole\.mp4 and loose\.mp4 by the edges of .*tree\.mp4$/,
   },
+  '17-reference': { output: 'a.mp4', files: ['a.mp4'], says: /a\.mp4: 25 frames of samples\/media\/reel\.png$/ },
 };
 
 let folder: string;
@@ -90,6 +91,7 @@ for (const [name, { output, needsLora, files, says }] of Object.entries(wanted))
     const models: Readonly<Record<string, readonly string[]>> = {
       '15-pull': ['org/name', hub.url, join(folder, 'cache')],
       '16-control': [`${familyFixtures}tiny-sd`],
+      '17-reference': ['reel-tiny'],
     };
     const model = models[name] ?? [tinyBundle];
     const arguments_ = [

@@ -2,8 +2,8 @@
 
     python -m eval.judge --cache CACHE --data DATA --out eval/judge.pt [--steps 6000] [--device cuda --ahead 6]
 
-Learns from clips that the renderer made, and from real ones and photos in styles (CACHE, see reel_tiny/denoiser/cache.py), then names
-new renders of combinations that are held out of training.
+Learns from clips that the renderer makes meanwhile, and from real ones and photos in styles (CACHE, see reel_tiny/denoiser/cache.py), then
+names new renders of combinations that are held out of training.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ SIDE = 128
 IGNORED = -1
 # Share of training clips that are of the real world, which tell of styles alone: recordings and photos by halves.
 REAL = 0.24
+# Share of batches that show one frame of each clip.
+SINGLE = 0.75
+# Share of clips of the small world that are in a style.
+STYLED = 0.5
 # Share of clips that are faded into another, to learn what a cross-fade looks like.
 FADED = 0.15
 # Pixels by which frames are moved in training.
@@ -105,6 +109,18 @@ def load_judge(path: Path = WEIGHTS) -> Judge:
     return judge.eval().requires_grad_(False)
 
 
+def grown(path: Path) -> Judge:
+    """To train on from: a judge of all names, with the weights of one that knows the first of them. Throws ValueError where it knows others."""
+    saved, judge = torch.load(path, map_location="cpu", weights_only=True), Judge()
+    if any(list(names)[: len(saved["names"][name])] != saved["names"][name] for name, names in ASPECTS.items()):
+        raise ValueError(f"Expected {path} to know the first names of the small world, got others. Train from nothing: leave out --start.")
+    state = judge.state_dict()
+    for name, value in saved["judge"].items():
+        known = state[name][tuple(slice(size) for size in value.shape)]
+        known.copy_(value)
+    return judge
+
+
 def name_clips(judge: Judge, clips: list[np.ndarray]) -> list[dict[str, str]]:
     """What the judge calls each clip uint8 [T, H, W, 3], by aspect."""
     named = []
@@ -136,28 +152,32 @@ def shows_a_thing(judge: Judge, frames: np.ndarray) -> np.ndarray:
 
 
 class Examples:
-    """Clips of a cache, none of which is of a held-out combination; of the real world more often those in faint styles."""
+    """Clips of the small world, none of which is of a held-out combination, and of a cache of the real one: there more often those in faint styles."""
 
-    def __init__(self, cache: Path, seed: int) -> None:
-        self.pixels = {name: np.load(cache / name / "pixels.npy", mmap_mode="r") for name in ("world", "real", "stills")}
-        self.rows = {name: json.loads((cache / name / "rows.json").read_text()) for name in self.pixels}
-        self.order = {
-            name: [row for row, entry in enumerate(rows) for _ in range(draws(entry["style"]) if entry["spec"] is None else 1)] for name, rows in self.rows.items()
-        }
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, cache: Path, assets: str, seed: int) -> None:
+        self.pixels = {name: np.load(cache / name / "pixels.npy", mmap_mode="r") for name in ("real", "stills")}
+        styles = {name: [row["style"] for row in json.loads((cache / name / "rows.json").read_text())] for name in self.pixels}
+        self.order = {name: [(row, style) for row, style in enumerate(listed) for _ in range(draws(style))] for name, listed in styles.items()}
+        self.assets, self.rng = assets, np.random.default_rng(seed)
 
-    def clip(self) -> tuple[np.ndarray, list[int]]:
-        """What `look` shows of a clip, and its labels."""
+    def clip(self, moments: tuple[float, ...] = SEEN) -> tuple[np.ndarray, list[int]]:
+        """What `look` shows of a clip at these moments, and its labels."""
         draw = self.rng.random()
-        name = "real" if draw < REAL / 2 else "stills" if draw < REAL else "world"
-        order = self.order[name]
-        row = order[int(self.rng.integers(len(order)))]
-        entry = self.rows[name][row]
-        return look(self.pixels[name][row]), labels_of(None if entry["spec"] is None else Spec(**entry["spec"]), entry["style"])
+        if draw < REAL:
+            name = "real" if draw < REAL / 2 else "stills"
+            row, style = self.order[name][int(self.rng.integers(len(self.order[name])))]
+            return look(self.pixels[name][row], moments), labels_of(None, style)
+        spec = sample_spec(self.rng, held_out=False, styled=STYLED)
+        clip = render(spec, self.assets, moments=moments)
+        return clip.transpose(0, 3, 1, 2), labels_of(spec, spec.style)
 
     def batch(self, size: int) -> tuple[Tensor, Tensor]:
-        """Frames uint8 [size, 5, 3, 128, 128] and labels int64 [size, 4]."""
-        seen, labels = zip(*(self.clip() for _ in range(size)), strict=True)
+        """Frames uint8 [size, 5, 3, 128, 128] and labels int64 [size, 4]; or, for a share of SINGLE, single frames [5 * size, 1, 3, 128, 128]."""
+        moments = SEEN
+        if self.rng.random() < SINGLE:
+            # Only motion needs five frames: of single ones, five times as many clips are seen in the same time.
+            size, moments = size * len(SEEN), (float(self.rng.random()),)
+        seen, labels = zip(*(self.clip(moments) for _ in range(size)), strict=True)
         return torch.from_numpy(np.stack(seen)), torch.tensor(labels)
 
 
@@ -194,6 +214,8 @@ def train(judge: Judge, batches: Iterator[tuple[Tensor, Tensor]], device: torch.
             answers, fading = judge(roughen(x, generator))
         loss = F.binary_cross_entropy_with_logits(fading, faded[:, None].float().expand_as(fading))
         for aspect, name in enumerate(ASPECTS):
+            if name not in answers:
+                continue
             loss = loss + F.cross_entropy(answers[name], told[:, aspect], ignore_index=IGNORED, label_smoothing=0.02)
         optimizer.zero_grad()
         loss.backward()
@@ -233,7 +255,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=3e-3)
-    parser.add_argument("--start", type=Path, help="a judge to go on from")
+    parser.add_argument("--start", type=Path, help="a judge to go on from; it may know fewer names")
     parser.add_argument("--mean", action="store_true", help="write the mean of the weights at the start and at the end, which keeps more of what was known")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -247,19 +269,19 @@ def main() -> None:
     np.random.seed(0)
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(1)
-    judge = Judge() if options.start is None else load_judge(options.start)
+    judge, assets = Judge() if options.start is None else grown(options.start), str(options.data / ASSETS)
 
     def start(seed: int) -> Callable[[], tuple[Tensor, Tensor]]:
-        examples = Examples(options.cache, seed)
+        examples = Examples(options.cache, assets, seed)
         return lambda: examples.batch(options.batch)
 
     train(judge, feed(start, options.seed, options.ahead), torch.device(options.device), options.steps, options.rate)
     if options.mean:
-        mix(judge, load_judge(options.start))
+        mix(judge, grown(options.start))
     state = {name: value.half() if value.is_floating_point() else value for name, value in judge.state_dict().items()}
     torch.save({"names": {name: list(names) for name, names in ASPECTS.items()}, "judge": state}, options.out)
     with torch.no_grad():
-        shares = check(load_judge(options.out), str(options.data / ASSETS), options.checked)
+        shares = check(load_judge(options.out), assets, options.checked)
     print(f"right of {options.checked} renders of held-out combinations: " + ", ".join(f"{name} {share:.3f}" for name, share in shares.items()))
 
 

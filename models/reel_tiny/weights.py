@@ -26,12 +26,14 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def read_graph(path: Path) -> tuple[onnx.GraphProto, Weights]:
-    """A graph and its weights by name, as float32: its floating-point initialisers, and those of each FloatConv."""
+    """A graph and its weights by name: as float32 its floating-point initialisers and those of each FloatConv, and as they are other bytes."""
     arrays = read_weights(path)
     weights = {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items() if np.issubdtype(array.dtype, np.floating)}
     for name, array in arrays.items():
-        if array.dtype == np.int8:
-            module = name.removesuffix(".weight")
+        module = name.removesuffix(".weight")
+        if array.dtype == np.int8 and f"{module}.scale" not in weights:
+            weights[name] = torch.tensor(array)
+        elif array.dtype == np.int8:
             scale, inverse = weights.pop(f"{module}.scale"), weights.pop(f"{module}.inverse")
             weights[name] = float_weight(torch.tensor(array), scale, inverse, round((len(array) / len(inverse)) ** 0.5))
     return onnx.load(path).graph, weights
@@ -124,13 +126,15 @@ def _bundled_denoiser(bundle: Path) -> Denoiser:
 
 @torch.no_grad()
 def mean_of(modules: Sequence[Module], shares: Sequence[float] | None = None) -> Module:
-    """The first one with the mean of all their parameters, weighted by `shares` if there are any, and with its own buffers."""
+    """The first one with the mean of all their parameters, weighted by `shares` if there are any, and with its own buffers and whole numbers."""
     if shares is not None and len(shares) != len(modules):
         raise ValueError(f"Expected a share of each of the {len(modules)} networks, got {len(shares)}.")
     weights = torch.tensor(shares or [1.0] * len(modules))
     if weights.sum() <= 0:
         raise ValueError(f"Expected shares whose sum is above 0, got {shares}.")
     for name, parameter in modules[0].named_parameters():
+        if not parameter.is_floating_point():
+            continue
         parameter.copy_(torch.tensordot(weights / weights.sum(), torch.stack([module.get_parameter(name) for module in modules]), 1))
     return modules[0]
 

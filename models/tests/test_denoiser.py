@@ -2,6 +2,7 @@
 
 import copy
 import multiprocessing
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -17,10 +18,12 @@ import torch.nn.functional as F
 
 from export.graph import compare
 from export.layout import read_weights
+from export.sharing import share_weights
 from reel_tiny.denoiser import export, integers, train
 from reel_tiny.denoiser.export import add_denoiser, example
 from reel_tiny.denoiser.network import Attention, Config, Denoiser, TemporalConv, enlarge
-from reel_tiny.denoiser.planner import MOMENTS, POSE
+from reel_tiny.denoiser.planner import MOMENTS, POSE, WHOLE, Planner
+from reel_tiny.denoiser.relist import relist
 from reel_tiny.denoiser.tasks import Batch
 from reel_tiny.denoiser.train import RESTING, STEADY, STILL, Guide, channel_gains, check_compiled, flow_loss, is_hidden_matrix, share_out, std_ratio
 from reel_tiny.export.graph import round_to_half
@@ -37,6 +40,9 @@ def denoiser() -> Denoiser:
     generator = torch.Generator().manual_seed(0)
     model = Denoiser(SMALL).eval().requires_grad_(False)
     for name, parameter in model.named_parameters():
+        if not parameter.is_floating_point():
+            parameter.copy_(torch.randint(0, WHOLE + 1, parameter.shape, generator=generator))
+            continue
         fan = parameter[0].numel() if parameter.ndim > 1 else 100
         parameter.copy_(torch.randn(parameter.shape, generator=generator) / fan**0.5 + (parameter.ndim == 1 and "norm" in name))
     return round_to_half(model)
@@ -63,7 +69,7 @@ def test_a_picture_in_a_batch_is_as_alone(denoiser: Denoiser) -> None:
     inputs = example(3, 1, 8, 8, 5)
     together = denoiser(*inputs)
     alone = torch.cat([denoiser(*(x[i : i + 1] for x in inputs)) for i in range(3)])
-    assert (together - alone).abs().max() < 1e-5
+    assert (together - alone).abs().max() < 1e-5 * together.abs().max()
 
 
 def test_masked_words_change_nothing(denoiser: Denoiser) -> None:
@@ -84,7 +90,26 @@ def test_exported_graph_equals_pytorch_at_every_shape(denoiser: Denoiser, tmp_pa
     weights = read_weights(path)
     for name, parameter in denoiser.named_parameters():
         assert np.array_equal(weights[name].astype(np.float32), parameter.numpy())
-        assert weights[name].dtype == (np.float16 if parameter.ndim >= 2 else np.float32)
+        assert weights[name].dtype == (np.int8 if parameter.dtype == torch.int8 else np.float16 if parameter.ndim >= 2 else np.float32)
+
+
+def test_graphs_are_given_another_list_of_things_and_keep_the_rest(denoiser: Denoiser, tmp_path: Path) -> None:
+    folder = tmp_path / "transformer"
+    graph = add_denoiser(copy.deepcopy(denoiser), folder / "model.onnx")
+    shutil.copy(folder / "model.onnx", folder / "model_int8.onnx")
+    share_weights([folder / "model.onnx", folder / "model_int8.onnx"], "weights.bin")
+    before = read_weights(folder / "model.onnx")
+    torch.manual_seed(0)
+    planner = round_to_half(Planner(denoiser.config.text_width, 5)).requires_grad_(False)
+    planner.thing.weight.copy_((10 * torch.randn(planner.thing.weight.shape)).half())
+    planner.pictures.copy_(torch.randint(0, WHOLE + 1, planner.pictures.shape))
+    relist(folder, planner)
+    assert compare(graph, folder / "model.onnx").relative > 1e-3
+    graph.module.planner.thing, graph.module.planner.pictures = planner.thing, planner.pictures
+    assert all(compare(graph, folder / name).relative < 1e-4 for name in ("model.onnx", "model_int8.onnx"))
+    after = read_weights(folder / "model.onnx")
+    assert {name for name in before if not np.array_equal(before[name], after[name])} == {"planner.thing.weight", "planner.thing.bias", "planner.pictures"}
+    assert len(held_outside(folder / "model_int8.onnx")) > 50
 
 
 def test_a_denoiser_in_whole_numbers_is_close_and_its_graphs_share_their_weights(denoiser: Denoiser, tmp_path: Path) -> None:
@@ -174,7 +199,7 @@ def test_errors_count_by_what_they_show_and_steps_of_them_by_its_square() -> Non
         """`steps`: by which the target changes from frame to frame."""
         target[:] = steps * torch.arange(4)[:, None, None]
 
-        def model(noisy: torch.Tensor, timestep: torch.Tensor, *_: object) -> tuple[torch.Tensor, torch.Tensor]:
+        def model(noisy: torch.Tensor, timestep: torch.Tensor, *_: object, **__: object) -> tuple[torch.Tensor, torch.Tensor]:
             sigma = timestep / 1000
             off = torch.zeros_like(noisy)
             off[:, channel, frames] = 1 / (sigma**2 + (1 - sigma) ** 2) ** 0.5
@@ -198,13 +223,14 @@ def test_a_guide_predicts_with_guidance_what_it_teaches(denoiser: Denoiser, whol
     batch, truth, nothing = batch_of(latents, condition, mask, posed=0), torch.full_like(latents, 7), torch.randn(1, *text.shape[1:])
     asked = []
 
-    def denoise(*inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def denoise(*inputs: torch.Tensor, **first: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         asked.append(len(inputs[0]))
-        return denoiser.denoise(*inputs)
+        return denoiser.denoise(*inputs, **first)
 
     made = Guide(denoise, scale, nothing, whole)(latents, timestep, text, batch, truth)
-    told, untold = (denoiser(latents, timestep, words, condition, mask, batch.first_frame) for words in (text, nothing.expand_as(text)))
-    torch.testing.assert_close(made[0], (untold + scale * (told - untold))[0])
+    told, untold = (denoiser.denoise(latents, timestep, words, condition, mask, first_frame=batch.first_frame)[0] for words in (text, nothing.expand_as(text)))
+    # One of two alone is rounded otherwise.
+    torch.testing.assert_close(made[0], (untold + scale * (told - untold))[0], rtol=1e-4, atol=2e-4)
     assert torch.equal(made[1], truth[1]) and asked == [2 if whole else 1] * int(scale)
 
 
@@ -218,7 +244,7 @@ def test_what_is_learnt_of_a_guide_rests_where_the_target_rests() -> None:
         target[:] = steps * torch.arange(4)[:, None, None]
 
         def network(off: float):
-            def denoise(noisy: torch.Tensor, timestep: torch.Tensor, *_: object) -> tuple[torch.Tensor, torch.Tensor]:
+            def denoise(noisy: torch.Tensor, timestep: torch.Tensor, *_: object, **__: object) -> tuple[torch.Tensor, torch.Tensor]:
                 sigma = timestep / 1000
                 wrong = torch.zeros_like(noisy)
                 wrong[:, :, 3:] = off / (sigma**2 + (1 - sigma) ** 2) ** 0.5
@@ -301,9 +327,9 @@ def test_a_compiler_that_loses_gradients_is_found_out(denoiser: Denoiser, has_bf
         """The network, but for what enters its last norm."""
         plain, norm = model.denoise, model.norm_out.forward
 
-        def denoise(*inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def denoise(*inputs: torch.Tensor, **first: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             model.norm_out.forward = lambda x: norm(change(x))
-            made = plain(*inputs)
+            made = plain(*inputs, **first)
             model.norm_out.forward = norm
             return made
 

@@ -15,7 +15,7 @@ from eval import reelspace
 from eval.clips import motion_steps, psnr, read_folder, ssim, write_clip, write_picture
 from eval.edits import RESTYLES, edge_correlation, flicker
 from eval.fading import between, cross_fade, shows_both
-from eval.judge import ASPECTS, IGNORED, SEEN, SIDE, Examples, Judge, fade_some, labels_of, load_judge, look, meant, mix, name_clips, roughen, shows_a_thing, to_input, train
+from eval.judge import ASPECTS, IGNORED, SEEN, SIDE, Examples, Judge, fade_some, grown, labels_of, load_judge, look, meant, mix, name_clips, roughen, shows_a_thing, to_input, train
 from eval.prompts import Prompts, held_out_specs, said_otherwise, spread, vocabulary
 from eval.row import Number, at_most, share, under
 from eval.vae import HardCase, hard_cases
@@ -240,25 +240,50 @@ def test_a_thing_is_seen_in_each_frame_by_itself(clip: np.ndarray) -> None:
     assert shows_a_thing(load_judge(), np.stack([*things, clip[0], fog])).tolist() == [True] * 6 + [False] * 2
 
 
-def test_training_examples_tell_of_the_small_world_and_of_styles(clip: np.ndarray, tmp_path: Path) -> None:
-    spec = Spec("fox", "snow", "left", "pencil", 0)
-    sets = {"world": (clip, spec, "pencil"), "real": (255 - clip, None, "sepia"), "stills": (255 - clip[:1], None, "comic")}
+def test_training_examples_tell_of_the_small_world_and_of_styles(clip: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = {"real": (255 - clip, None, "sepia"), "stills": (255 - clip[:1], None, "comic")}
     for name, example in sets.items():
         write_examples(tmp_path / name, *example)
-    seen, labels = Examples(tmp_path, 0).batch(200)
-    counts = {}
-    for name, (pixels, of, style) in sets.items():
+    drawn = Spec(None, "rain", "still", "none", 3)
+    monkeypatch.setattr("eval.judge.sample_spec", lambda *_, held_out, **__: pytest.fail("held out") if held_out is not False else drawn)
+    examples, batches = Examples(tmp_path, "", 0), {}
+    while len(batches) < 2:
+        seen, labels = examples.batch(60)
+        batches[seen.shape[1]] = seen, labels
+    seen, labels = batches[len(SEEN)]
+    assert len(seen) == 60 and len(batches[1][0]) == 60 * len(SEEN)
+    for name, (pixels, of, style) in {**sets, "world": (clip, drawn, "none")}.items():
         found = (labels == torch.tensor(labels_of(of, style))).all(1)
-        assert (seen[found] == torch.from_numpy(look(pixels))).all()
-        counts[name] = int(found.sum())
-    assert sum(counts.values()) == 200 and all(10 < counts[name] < 40 for name in ("real", "stills"))
+        assert found.any() and (seen[found] == torch.from_numpy(look(pixels))).all()
+    # Single frames of one batch are of one moment, whichever that is.
+    seen, labels = batches[1]
+    found = (labels == torch.tensor(labels_of(drawn, "none"))).all(1)
+    assert 0.6 < found.float().mean() < 0.9 and (seen[found] == seen[found][:1]).all()
 
 
 def test_faint_styles_of_the_real_world_are_shown_to_the_judge_more_often(clip: np.ndarray, tmp_path: Path) -> None:
-    write_examples(tmp_path / "world", clip, Spec("fox", "snow", "left", "pixel", 0), "pixel", "pixel")
     for name in ("real", "stills"):
         write_examples(tmp_path / name, clip, None, "sepia", "pixel")
-    assert Examples(tmp_path, 0).order == {"world": [0, 1], "real": [0, 1, 1, 1], "stills": [0, 1, 1, 1]}
+    order = [(0, "sepia"), *[(1, "pixel")] * 3]
+    assert Examples(tmp_path, "", 0).order == {"real": order, "stills": order}
+
+
+def test_a_judge_grows_by_names_and_says_of_the_first_ones_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = torch.randn(2, len(SEEN), 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    fewer = {name: names[: len(names) // (2 if name == "thing" else 1)] for name, names in ASPECTS.items()}
+    with monkeypatch.context() as patched:
+        patched.setattr("eval.judge.ASPECTS", fewer)
+        small = Judge().eval()
+    torch.save({"names": {name: list(names) for name, names in fewer.items()}, "judge": small.state_dict()}, tmp_path / "judge.pt")
+    with torch.no_grad():
+        (before, faded), (after, still_faded) = small(seen), grown(tmp_path / "judge.pt").eval()(seen)
+    known = after["thing"][:, : len(fewer["thing"])]
+    torch.testing.assert_close(known - known[:, :1], before["thing"] - before["thing"][:, :1], rtol=1e-3, atol=0.05)
+    torch.testing.assert_close(after["scene"], before["scene"])
+    torch.testing.assert_close(still_faded, faded)
+    torch.save({"names": {name: ["dodo"] for name in ASPECTS}, "judge": small.state_dict()}, tmp_path / "judge.pt")
+    with pytest.raises(ValueError, match="leave out --start"):
+        grown(tmp_path / "judge.pt")
 
 
 def test_the_mean_of_two_judges_holds_their_batch_statistics_too() -> None:

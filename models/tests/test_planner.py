@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from tokenizers import Tokenizer
 
-from reel_tiny.denoiser.planner import FINENESS, MOMENTS, PICTURE, THINGS, Planner, course_poses, draft, load_pictures, moments_of
+from reel_tiny.denoiser.planner import FINENESS, MOMENTS, PICTURE, THINGS, WHOLE, Planner, course_poses, draft, load_pictures, moments_of
 from reel_tiny.text.train import load_bundled_encoder
 from reel_tiny.weights import load_denoiser
 from reel_tiny.world.captions import plain_caption
@@ -27,7 +27,7 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("assets")
     for index, thing in enumerate(ALL_THINGS):
         image = Image.new("RGBA", (96, 96), (0, 0, 0, 0))
-        ImageDraw.Draw(image).polygon([(8, 8), (88, 30), (60, 88), (20, 70)], fill=(255, 2 * index, 0, 255))
+        ImageDraw.Draw(image).polygon([(8, 8), (88, 30), (60, 88), (20, 70)], fill=(255, index % 256, index // 256, 255))
         image.save(folder / f"{thing.code_point}.webp", lossless=True)
     sprite.cache_clear()
     yield str(folder)
@@ -38,7 +38,7 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_draft_lies_where_the_renderer_puts_the_thing(assets: str, motion: str) -> None:
     spec = Spec("fox", "plain", motion, "none", 5)
     poses = torch.from_numpy(course_poses(layout(spec)[1]))[None]
-    picture = load_pictures(assets)[1 + THING_NAMES.index("fox")].view(1, 4, PICTURE, PICTURE)
+    picture = load_pictures(assets)[1 + THING_NAMES.index("fox")].view(1, 4, PICTURE, PICTURE) / WHOLE
     laid = F.pixel_shuffle(draft(picture, poses, 16, 16).view(7 * MOMENTS, -1, 16, 16), FINENESS)[:, 3]
     with_thing, without = render(spec, assets), render(Spec(None, "plain", "still", "none", 5), assets)
     covered = (np.abs(with_thing.astype(int) - without).sum(3) > 60).reshape(FRAMES, 64, 2, 64, 2).mean((2, 4))
@@ -59,8 +59,30 @@ def test_no_thing_is_no_draft() -> None:
     planner = Planner(8)
     with torch.no_grad():
         planner.thing.bias[0] = 100
-        planner.pictures[1:] = 1
-    assert planner.picture(torch.randn(2, 8)).abs().max() < 1e-6
+        planner.pictures[1:] = WHOLE
+    assert planner.picture(torch.randn(2, 8)).abs().max() == 0
+
+
+def test_a_reference_takes_the_place_of_a_picture_where_it_shows_something() -> None:
+    planner, summary = Planner(8, 2), torch.zeros(3, 8)
+    with torch.no_grad():
+        planner.pictures.fill_(WHOLE)
+    reference = torch.zeros(3, 4, PICTURE, PICTURE)
+    reference[1, :, 5:9] = 0.25
+    reference[2, :3] = 0.5
+    seen = planner.picture(summary, reference)
+    assert torch.equal(seen[1], reference[1])
+    assert all(torch.equal(seen[row], planner.picture(summary)[row]) for row in (0, 2))
+
+
+def test_the_picture_is_that_of_the_likeliest_thing_and_of_no_other() -> None:
+    planner = Planner(2, 3)
+    with torch.no_grad():
+        planner.thing.bias.zero_()
+        planner.thing.weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+        planner.pictures[1], planner.pictures[2] = 10, WHOLE
+    seen = planner.picture(torch.tensor([[0.6, 0.5], [0.5, 0.6], [-1.0, -1.0]]))
+    torch.testing.assert_close(seen[:, 0, 0, 0], torch.tensor([10 / WHOLE, 1.0, 0.0]))
 
 
 def test_the_bundle_knows_each_thing_and_its_course() -> None:

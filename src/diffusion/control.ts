@@ -1,5 +1,6 @@
 // A control clip as part of what a clip starts from, and pictures of what it is to show.
-import { MediaError } from '../errors.js';
+import { InvalidOptionError, MediaError } from '../errors.js';
+import { readCutout } from '../media/cutout.js';
 import type { Frame } from '../media/frame.js';
 import { framesToPixels } from '../media/pixels.js';
 import { probe } from '../media/probe.js';
@@ -26,6 +27,20 @@ export async function startFromControl(
   return tellClip(model, shape, (at) => ({ remade: frames[at] }), context);
 }
 
+/** Returns the picture of what a clip shows that the denoiser takes beside the prompt, [1, 4, S, S], where it takes one: Wan VACE
+ * has latent frames in front of the clip for that (`withReferences`). Throws where the model can do neither, and for several. */
+export async function readReference({ name, manifest }: Model, paths: string | undefined): Promise<Tensor | undefined> {
+  if (paths === undefined) return undefined;
+  requireTask(manifest, 'reference');
+  const { referenceSide } = manifest.graphs.denoiser;
+  if (referenceSide === undefined) return undefined;
+  const [path, ...others] = paths.split(',') as [string, ...string[]];
+  if (others.length === 0) return readCutout(path, referenceSide);
+  throw new InvalidOptionError(
+    `Expected one reference, as model "${name}" takes one picture, got ${others.length + 1}. Leave ${others.join(', ')} out.`,
+  );
+}
+
 /** Returns the start with a latent frame in front for each picture of what the clip is to show, later ones first; `paths` are
  * separated by commas. */
 export async function withReferences(
@@ -35,10 +50,8 @@ export async function withReferences(
   size: Size,
   context: RunContext,
 ): Promise<Start> {
-  if (paths === undefined) return start;
-  requireTask(model.manifest, 'reference');
   const { told, controlLatents } = start;
-  if (told === undefined || controlLatents === undefined) return start;
+  if (paths === undefined || told === undefined || controlLatents === undefined) return start;
   const coded: Tensor[] = [];
   for (const path of paths.split(',')) {
     const picture = await readWhole(path, model.manifest.latent.spatialCompression, context);

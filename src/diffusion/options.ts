@@ -132,7 +132,9 @@ export const referenceOptions = {
     .min(1)
     .optional()
     .meta({ mayNameFiles: true })
-    .describe('a picture of what the clip shows; several, separated by commas'),
+    .describe(
+      'a picture of what the clip shows, without background where it has transparency; several for models that take them, separated by commas',
+    ),
 };
 
 export const vaeOptions = {

@@ -5,6 +5,7 @@ import type { Manifest } from '../networks/manifest.js';
 import type { Model, PromptEmbeds } from '../networks/model.js';
 import { createScheduler, withScheduler } from '../schedulers/create-scheduler.js';
 import { axis, concat, createTensor, slice, type Tensor } from '../tensor/tensor.js';
+import { readReference } from './control.js';
 import type { SamplingOptions } from './options.js';
 import type { RunContext } from './progress.js';
 import { RunNoise } from './run-noise.js';
@@ -24,6 +25,8 @@ export interface RunOptions {
   readonly frameRate: number;
   /** [1, N, D]: the picture that prompts are read with, where the model reads them so; the negative prompt is read with none. */
   readonly imageEmbeds?: Tensor | undefined;
+  /** Pictures of what the clip shows, by their paths. */
+  readonly reference?: string | undefined;
 }
 
 /** Returns what a run needs, from its options. Several prompts are given their weights along time by the caller. */
@@ -54,6 +57,7 @@ export async function prepareSampling(
     options.scheduler === undefined
       ? createScheduler(model.schedulerConfig)
       : withScheduler(model.schedulerConfig, options.scheduler, { givesSigmas: defaults.sigmas !== undefined });
+  const reference = await readReference(model, options.reference);
   const texts = [...prompts.map((prompt) => prompt.text), negativePrompt];
   const { imageEmbeds: picture } = options;
   const imageEmbeds =
@@ -83,6 +87,7 @@ export async function prepareSampling(
       windows: options.windows,
       cache: options.cache,
       frameRate: options.frameRate,
+      reference,
       noise: new RunNoise(model.manifest, seed),
     },
     settings: {

@@ -1,6 +1,7 @@
 // What a clip's latents are made from, whatever windows it is made in.
 import type { Model, PromptEmbeds } from '../networks/model.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
+import type { Tensor } from '../tensor/tensor.js';
 import type { ControlClip } from './control-clip.js';
 import type { Guidance } from './guidance.js';
 import type { RunNoise } from './run-noise.js';
@@ -31,6 +32,8 @@ export interface Sampling {
   readonly cache?: CacheSetting | undefined;
   /** Whether windows of one frame all draw the same noise, so that pictures along a path or a clip don't flicker. Default false. */
   readonly isSteady?: boolean | undefined;
+  /** [1, 4, S, S]: a picture of what the clip shows, as `DenoiserCall` has it. */
+  readonly reference?: Tensor | undefined;
   /** Clips that say what is to be made. */
   readonly controls?: readonly ControlClip[] | undefined;
   /** Frames a second of the clip. */

@@ -139,7 +139,7 @@ type WindowCondition = Omit<DenoiserCall, 'latents' | 'timestep' | 'prompt'>;
 
 /** Returns what the denoiser is given of a window at every call alike. */
 function conditionOf(
-  { model: { manifest }, toldGuidance, frameRate }: Sampling,
+  { model: { manifest }, toldGuidance, frameRate, reference }: Sampling,
   { known, told, follow, controlLatents, imageEmbeds, leadStarts }: Stretch,
   window: Window,
 ): WindowCondition {
@@ -147,6 +147,7 @@ function conditionOf(
   return {
     guidance: toldGuidance,
     imageEmbeds,
+    reference,
     frameRate,
     frameStarts: manifest.graphs.denoiser.inputs.includes('frame_starts')
       ? frameStarts(manifest, window.end - window.start, leadStarts)

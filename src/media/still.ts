@@ -58,7 +58,8 @@ export async function* readStillFrames(
   }
 }
 
-async function openImage(path: string): Promise<OpenImage> {
+/** Opens an image and reads its header. Throws MediaError. */
+export async function openImage(path: string): Promise<OpenImage> {
   const bytes = await readFile(path).catch((error: unknown) => {
     throw damaged(path, error);
   });
@@ -143,7 +144,8 @@ function rotationOf(orientation: number): number {
   return orientation === 7 || orientation === 8 ? 270 : 0;
 }
 
-function damaged(path: string, cause: unknown): MediaError {
+/** Returns the error for an image that breaks off or is none. */
+export function damaged(path: string, cause: unknown): MediaError {
   const reason = cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause);
   return new MediaError(
     `Expected ${path} to be a whole image in a known format, got one that can't be decoded (${reason}). Save it again as PNG.`,

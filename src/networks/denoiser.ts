@@ -31,6 +31,7 @@ export async function predict(
     conditionLatents,
     conditionMask,
     controlLatents,
+    reference,
   } = call;
   if (!Number.isFinite(timestep)) throw new InvalidOptionError(expected('timestep', 'a finite number', timestep));
   const { inputs } = graphs.denoiser;
@@ -72,6 +73,12 @@ export async function predict(
       row: [latent.channels, ...volume],
     },
     { input: 'control_scale', name: 'control scale', tensor: controlScale, row: [] },
+    {
+      input: 'reference',
+      name: 'reference',
+      tensor: reference,
+      row: [4, graphs.denoiser.referenceSide, graphs.denoiser.referenceSide],
+    },
   ];
   if (frameStarts === undefined && inputs.includes('frame_starts')) {
     throw new InvalidOptionError(expected('frame starts', 'given, as this model goes by them', 'none'));

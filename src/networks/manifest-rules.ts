@@ -10,8 +10,18 @@ export function manifestProblem(manifest: Manifest): string | undefined {
 
 function rules(manifest: Manifest): readonly (readonly [problem: string, isKept: boolean])[] {
   const { latent, defaults, window, graphs, files } = manifest;
-  const { inputs, conditionMask, conditionFrom, knownFrames, knownPlace, knownShare, knownNoise, controls, residuals } =
-    graphs.denoiser;
+  const {
+    inputs,
+    conditionMask,
+    conditionFrom,
+    knownFrames,
+    knownPlace,
+    knownShare,
+    knownNoise,
+    controls,
+    residuals,
+    referenceSide,
+  } = graphs.denoiser;
   const kinds = graphs.controlNets?.map(({ kind }) => kind) ?? [];
   const listed = new Set(files.map(({ path }) => path));
   const halves = [graphs.vaeEncoder, graphs.vaeDecoder];
@@ -113,6 +123,11 @@ function rules(manifest: Manifest): readonly (readonly [problem: string, isKept:
     [
       'tasks: expected control exactly with controls or controlNets',
       manifest.tasks.includes('control') === (controls !== undefined || kinds.length > 0),
+    ],
+    [
+      'graphs.denoiser.inputs: expected reference exactly with referenceSide, and the task "reference" then',
+      inputs.includes('reference') === (referenceSide !== undefined) &&
+        (referenceSide === undefined || manifest.tasks.includes('reference')),
     ],
     [
       'graphs.textEncoder2: expected pooled_embeds among graphs.denoiser.inputs',

@@ -84,6 +84,7 @@ export const denoiserInputs = [
   'condition_mask',
   'control_latents',
   'control_scale',
+  'reference',
 ] as const;
 
 /**
@@ -204,6 +205,9 @@ export const manifestSchema = z.object({
       /** Noise that the denoiser is shown on what is held exactly, as a share, times the square of the noise level. Default 0. */
       knownNoise: z.number().min(0).optional(),
       otherNames: otherNamesSchema,
+      /** Side in pixels of the picture [B, 4, S, S] that the graph takes as `reference` of what the clip shows: red, green and blue
+       * multiplied by opacity, and opacity, in [0, 1]; zeros for none. */
+      referenceSide: count.optional(),
       /** What a control clip may show, such as `depth`; the graph takes one as `control_latents`. */
       controls: z.array(controlName).min(1).optional(),
       /** Inputs `residual_<i>` [B·t, channels, h, w], a row a frame: what control nets add to it. */

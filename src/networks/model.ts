@@ -63,6 +63,8 @@ export interface DenoiserCall {
   readonly controlLatents?: Tensor | undefined;
   /** [B]: how much that counts. Default 1. */
   readonly controlScale?: Tensor | undefined;
+  /** [B, 4, S, S]: a picture of what the clip shows, S and channels as in the manifest. */
+  readonly reference?: Tensor | undefined;
   /** Pictures for the model's control nets. */
   readonly controls?: readonly ControlPictures[] | undefined;
 }

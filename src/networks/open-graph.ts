@@ -132,6 +132,7 @@ function signature(manifest: Manifest, graph: GraphName): Signature {
       condition_mask: wanted('condition_mask', [any, conditionMaskLength(manifest), any, any, any]),
       control_latents: { ...latents, name: 'control_latents' },
       control_scale: wanted('control_scale', [any]),
+      reference: wanted('reference', [any, 4, graphs.denoiser.referenceSide, graphs.denoiser.referenceSide]),
     };
     return {
       inputs: [

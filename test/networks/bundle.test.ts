@@ -173,6 +173,7 @@ test('a manifest that is no manifest names the field', async () => {
     ['graphs.denoiser.otherNames', () => ({ 'a{n}0{n}': 'x' }), /otherNames: .* more than digits between two/],
     ['graphs.textEncoder.otherNames', () => ({ 'a.{n}{n}': ['x', 'y'] }), /otherNames: .* more than digits/],
     ['graphs.denoiser.otherNames', () => ({ [`a{n}.b${'_{n}'.repeat(4)}`]: 'x' }), /otherNames: expected at most 4/],
+    ['graphs.denoiser.referenceSide', () => 48, /inputs: expected reference exactly with referenceSide, and the task/],
     ['graphs.denoiser.knownNoise', () => 0.1, /knownNoise: expected knownFrames "held"/],
   ];
   for (const [path, edit, part] of cases) {

@@ -13,7 +13,10 @@ async function goldenCall(
   model: Model,
 ): Promise<
   Required<
-    Omit<DenoiserCall, 'imageEmbeds' | 'guidance' | 'frameStarts' | 'controlLatents' | 'controlScale' | 'controls'>
+    Omit<
+      DenoiserCall,
+      'imageEmbeds' | 'guidance' | 'frameStarts' | 'controlLatents' | 'controlScale' | 'controls' | 'reference'
+    >
   >
 > {
   const file = await openSafetensors(goldensPath);

@@ -21,8 +21,10 @@ from ..integers import drop_whole_numbers
 from ..text.encoder import WIDTH, TextEncoder
 from ..weights import load_denoiser, mean_of
 from .network import Denoiser
+from .planner import PICTURE, Planner
+from .relist import relist
 
-INPUTS = {"latents": (2, 3, 4), "timestep": (), "prompt_embeds": (1,), "condition_latents": (2, 3, 4), "condition_mask": (2, 3, 4)}
+INPUTS = {"latents": (2, 3, 4), "timestep": (), "prompt_embeds": (1,), "condition_latents": (2, 3, 4), "condition_mask": (2, 3, 4), "reference": ()}
 SIZES = ((2, 7, 16, 16, 9), (1, 1, 16, 16, 3), (2, 3, 12, 20, 32), (1, 12, 9, 7, 5), (1, 2, 8, 8, 2))
 LARGEST = 1e-3
 
@@ -37,9 +39,21 @@ def example(batch: int, frames: int, height: int, width: int, words: int) -> tup
     return torch.randn(shape, generator=g), torch.linspace(900, 100, batch), text, torch.randn(shape, generator=g), mask
 
 
+def examples() -> tuple[tuple[Tensor, ...], ...]:
+    """Inputs of every size; the last of each batch is given a picture."""
+    g = torch.Generator().manual_seed(0)
+
+    def reference(batch: int) -> Tensor:
+        given = torch.zeros(batch, 4, PICTURE, PICTURE)
+        given[-1] = torch.rand(given.shape[1:], generator=g)
+        return given
+
+    return tuple((*example(*size), reference(size[0])) for size in SIZES)
+
+
 def add_denoiser(model: Denoiser, path: Path) -> Graph:
     """Writes the graph, and returns it for comparison."""
-    graph = Graph(model, INPUTS, ("prediction",), tuple(example(*size) for size in SIZES))
+    graph = Graph(model, INPUTS, ("prediction",), examples())
     model.exporting = True
     write_half_graph(graph, path)
     model.exporting = False
@@ -47,9 +61,10 @@ def add_denoiser(model: Denoiser, path: Path) -> Graph:
 
 
 def export_text(checkpoint: Path, out: Path) -> None:
+    """Writes the text encoder, and the list of things where the checkpoint has one (see text/widen.py)."""
     tokenizer = Tokenizer.from_file(str(out / "tokenizer/tokenizer.json"))
-    encoder = TextEncoder(tokenizer.get_vocab_size())
-    encoder.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["encoder"])
+    encoder, saved = TextEncoder(tokenizer.get_vocab_size()), torch.load(checkpoint, map_location="cpu", weights_only=True)
+    encoder.load_state_dict(saved["encoder"])
     prompts = tokenizer.encode_batch(["a chicken on a beach", "a pencil sketch of a fox spinning in the snow"])
     ids, mask = torch.tensor([p.ids for p in prompts]), torch.tensor([p.attention_mask for p in prompts])
     path = out / "text_encoder/model.onnx"
@@ -57,6 +72,10 @@ def export_text(checkpoint: Path, out: Path) -> None:
     graph = Graph(round_to_half(encoder.eval().requires_grad_(False)), {"input_ids": (1,), "attention_mask": (1,)}, ("prompt_embeds",), examples)
     write_half_graph(graph, path)
     report(path, compare(graph, path).relative)
+    if "planner" in saved:
+        planner = Planner(WIDTH)
+        planner.load_state_dict(saved["planner"])
+        relist(out / "transformer", planner)
 
 
 def export_denoiser(denoiser: Denoiser, out: Path) -> None:
@@ -66,7 +85,7 @@ def export_denoiser(denoiser: Denoiser, out: Path) -> None:
     report(path, compare(graph, path).relative)
     torch.set_num_threads(2)
     session = open_session(path)
-    feed = {name: x.numpy() for name, x in zip(INPUTS, example(2, 7, 16, 16, 32), strict=True)}
+    feed = {name: x.numpy() for name, x in zip(INPUTS, (*example(2, 7, 16, 16, 32), torch.zeros(2, 4, PICTURE, PICTURE)), strict=True)}
     session.run(None, feed)
     seconds = []
     for _ in range(5):

@@ -146,8 +146,7 @@ def write_graphs(denoiser: Denoiser, rounded: dict[str, Rounded], folder: Path) 
         WHOLE_NUMBERS: (in_whole_numbers(denoiser, rounded), CPU_OPSET, LARGEST_DIFFERENCE["int8"]),
         "model.onnx": (with_whole_weights(denoiser, rounded), OPSET, export.LARGEST),
     }
-    examples = tuple(export.example(*size) for size in export.SIZES)
-    graphs = {folder / name: Graph(round_to_half(module), export.INPUTS, ("prediction",), examples) for name, (module, _, _) in made.items()}
+    graphs = {folder / name: Graph(round_to_half(module), export.INPUTS, ("prediction",), export.examples()) for name, (module, _, _) in made.items()}
     for path, graph in graphs.items():
         write_graph(graph, path, "fp16", made[path.name][1])
     share_weights(list(graphs), WEIGHTS)

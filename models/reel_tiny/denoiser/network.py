@@ -241,7 +241,9 @@ class Denoiser(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
-    def features(self, x: Tensor, index: Tensor, embedding: Tensor, text: Tensor, gate: Tensor | float) -> tuple[Tensor, Tensor]:
+    def features(
+        self, x: Tensor, index: Tensor, embedding: Tensor, text: Tensor, reference: Tensor | None, gate: Tensor | float
+    ) -> tuple[Tensor, Tensor]:
         """F: [B * t, 34, h, w] (scaled noisy latents, condition latents, masks) -> [B * t, 16, h, w]; `index` [B, t] of the frames.
 
         The thing is laid where the words have it at first, and then where it was found to be: these poses come second.
@@ -250,7 +252,7 @@ class Denoiser(nn.Module):
         moving = self.exporting or frames > 1
         bias = padding_bias(text)
         embedding = F.silu(embedding)
-        picture, poses = self.planner.picture(text[:, 0]), self.planner.poses(text[:, 0], index)
+        picture, poses = self.planner.picture(text[:, 0], reference), self.planner.poses(text[:, 0], index)
         fine = self.stem(x) + self.draft_in(draft(picture, poses, *x.shape[-2:]))
         for block in self.fine_in:
             fine = block(fine, embedding)
@@ -291,12 +293,15 @@ class Denoiser(nn.Module):
         prompt_embeds: Tensor,
         condition_latents: Tensor,
         condition_mask: Tensor,
+        reference: Tensor | None = None,
+        *,
         first_frame: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Prediction (noise - x0) [B, 16, t, h, w]; poses of the thing as far as they can be told [B, t, 4, 5] (see planner.py).
 
         latents, condition_latents [B, 16, t, h, w]; condition_mask [B, 2, t, h, w] (keep, follow); timestep [B] is
-        1000 sigma; prompt_embeds [B, L, 192]. `first_frame` [B]: index of the first latent frame within its clip, 0 if absent.
+        1000 sigma; prompt_embeds [B, L, 192]; reference [B, 4, 48, 48], what takes the place of the thing's picture (see
+        planner.py), zeros for none. `first_frame` [B]: index of the first latent frame within its clip, 0 if absent.
         """
         batch, channels, frames, height, width = latents.shape
         sigma = timestep / 1000.0
@@ -310,7 +315,7 @@ class Denoiser(nn.Module):
         embedding = (whole[:, None] + place.view(batch, frames, -1)).reshape(batch * frames, -1)
         embedding = embedding + self.joint_embedding(embedding)
         x = seen.transpose(1, 2).reshape(batch * frames, -1, height, width)
-        f, poses = self.features(x.contiguous(memory_format=torch.channels_last), index, embedding, prompt_embeds, gate)
+        f, poses = self.features(x.contiguous(memory_format=torch.channels_last), index, embedding, prompt_embeds, reference, gate)
         f = f.view(batch, frames, channels, height, width).transpose(1, 2)
         shift = (2 * sigma - 1)[:, None, None, None, None]
         return shift / s.square() * latents + f.float() / s, poses

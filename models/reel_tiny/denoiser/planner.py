@@ -1,6 +1,6 @@
 """What words alone settle before anything is drawn: which thing, and where it is at each moment. From that, a draft.
 
-A network of this size learns in hours what things do and how scenes look, but not 126 pictures by heart in every pose. So it
+A network of this size learns in hours what things do and how scenes look, but not hundreds of pictures by heart in every pose. So it
 looks them up: a small picture of each thing is stored beside the weights, found by the prompt and laid where the thing should
 be (retrieval-augmented diffusion, Blattmann et al. 2022, arXiv:2204.11824). The denoiser sees this draft and paints with it.
 
@@ -34,6 +34,8 @@ from ..world.things import ASSETS, THING_NAMES, sprite
 from .positions import middles, sinusoid
 
 PICTURE = 48
+# Pictures are stored as bytes, of which this one is 1.
+WHOLE = 127
 # The first stands for nothing.
 THINGS = 1 + len(THING_NAMES)
 # Samples of the draft across a latent position, and moments of it that a latent frame shows: its frames.
@@ -49,17 +51,23 @@ class Planner(nn.Module):
         super().__init__()
         self.thing = nn.Linear(text_width, things)
         self.course = nn.Sequential(nn.Linear(text_width + 64, 256), nn.SiLU(), nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, MOMENTS * POSE))
-        # RGBA with colours premultiplied, in [0, 1].
-        self.pictures = nn.Parameter(torch.zeros(things, 4 * PICTURE * PICTURE))
+        # RGBA with colours premultiplied, [0, 1] as 0 to WHOLE.
+        self.pictures = nn.Parameter(torch.zeros(things, 4 * PICTURE * PICTURE, dtype=torch.int8), requires_grad=False)
 
     def poses(self, summary: Tensor, index: Tensor) -> Tensor:
         """[B, t, 4, 5]: where the thing is in each frame of latent frames `index` [B, t]. `summary` [B, 192]."""
         when = sinusoid(index.reshape(-1), 64, 100.0).view(*index.shape, 64)
         return self.course(torch.cat([summary[:, None].expand(-1, index.shape[1], -1), when], 2)).unflatten(2, (MOMENTS, POSE))
 
-    def picture(self, summary: Tensor) -> Tensor:
-        """[B, 4, 48, 48]: the thing's picture, nothing where the words name none."""
-        return (self.thing(summary).softmax(1) @ self.pictures).view(-1, 4, PICTURE, PICTURE)
+    def picture(self, summary: Tensor, reference: Tensor | None = None) -> Tensor:
+        """[B, 4, 48, 48]: the picture of the thing that the words most likely name, nothing where they name none.
+
+        `reference` [B, 4, 48, 48] takes its place where it shows something.
+        """
+        own = (self.pictures[self.thing(summary).argmax(1)].float() / WHOLE).view(-1, 4, PICTURE, PICTURE)
+        if reference is None:
+            return own
+        return torch.where(reference[:, 3:].amax((2, 3), keepdim=True) > 0, reference, own)
 
 
 def draft(picture: Tensor, poses: Tensor, height: int, width: int) -> Tensor:
@@ -91,9 +99,10 @@ def course_poses(course: Course) -> np.ndarray:
 
 
 def load_pictures(assets: str) -> Tensor:
-    """[127, 4 * 48 * 48]"""
+    """int8 [THINGS, 4 * 48 * 48], as the planner has them."""
     small = [cv2.resize(sprite(assets, name), (PICTURE, PICTURE), interpolation=cv2.INTER_AREA).transpose(2, 0, 1) for name in THING_NAMES]
-    return torch.from_numpy(np.stack([np.zeros_like(small[0]), *small])).flatten(1)
+    pictures = torch.from_numpy(np.stack([np.zeros_like(small[0]), *small])).flatten(1)
+    return (pictures * WHOLE).round().clamp(0, WHOLE).to(torch.int8)
 
 
 def sample_plan(rng: np.random.Generator) -> tuple[str, int, np.ndarray]:

@@ -72,10 +72,10 @@ class Guide:
         asked = torch.full_like(batch.taught, True) if self.whole else batch.taught
         aim = truth.clone()
         if asked.any():
-            text, noisy, timestep, *rest = (x[asked] for x in (text, noisy, timestep, batch.condition, batch.mask, batch.first_frame))
-            made = self.denoise(noisy, timestep, text, *rest)[0].float()
+            text, noisy, timestep, *rest, first = (x[asked] for x in (text, noisy, timestep, batch.condition, batch.mask, batch.first_frame))
+            made = self.denoise(noisy, timestep, text, *rest, first_frame=first)[0].float()
             if self.scale != 1:
-                untold = self.denoise(noisy, timestep, self.nothing.expand(text.shape).contiguous(), *rest)[0].float()
+                untold = self.denoise(noisy, timestep, self.nothing.expand(text.shape).contiguous(), *rest, first_frame=first)[0].float()
                 made = torch.lerp(untold, made, self.scale)
             aim[asked] = torch.where(batch.taught[asked][:, None, None, None, None], made, truth[asked])
         return aim
@@ -116,7 +116,7 @@ def flow_loss(
     truth = noise - batch.target
     with autocast(device, exact):
         aim = truth if guide is None else guide(noisy, 1000 * sigma, text, batch, truth)
-        prediction, poses = denoise(noisy, 1000 * sigma, text, batch.condition, batch.mask, batch.first_frame)
+        prediction, poses = denoise(noisy, 1000 * sigma, text, batch.condition, batch.mask, first_frame=batch.first_frame)
     # Divided by the scale 1/s with which the network's output enters its prediction.
     scale = (wide.square() + (1 - wide).square()).sqrt()
     weight = 1 - 0.9 * batch.mask[:, :1]

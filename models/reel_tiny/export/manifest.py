@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..denoiser.planner import PICTURE
 from ..integers import WHOLE_NUMBERS
 from ..world.things import ASSETS
 from ..weights import load_vae
@@ -107,7 +108,7 @@ def main() -> None:
         "summary": f"{len(THING_NAMES)} named things on {len(SCENE_NAMES) - 1} scenes in {len(STYLE_NAMES) - 1} styles, moving; restyles real clips.",
         "license": "MIT",
         "source": "models/reel_tiny, trained from scratch; data and licences in MODEL_CARD.md",
-        "tasks": ["text", "first-frame", "last-frame", "inpaint", "restyle"],
+        "tasks": ["text", "first-frame", "last-frame", "inpaint", "restyle", "reference"],
         "vocabulary": {
             "things": THING_NAMES,
             "scenes": [name for name in SCENE_NAMES if name != "plain"],
@@ -127,8 +128,9 @@ def main() -> None:
             "textEncoder": {"path": "text_encoder/model.onnx", "maxTokens": 32, "padding": "max"},
             "denoiser": {
                 **describe_graph(out, "transformer"),
-                "inputs": ["prompt_embeds", "condition_latents", "condition_mask"],
+                "inputs": ["prompt_embeds", "condition_latents", "condition_mask", "reference"],
                 "conditionMask": ["keep", "follow"],
+                "referenceSide": PICTURE,
             },
             **{f"vae{half.title()}": describe_graph(out, f"vae_{half}") | {"states": states[half]} for half in ("encoder", "decoder")},
         },

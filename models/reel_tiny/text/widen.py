@@ -1,16 +1,21 @@
-"""Teaches a bundle's text encoder prompts in other words than captions, for the denoiser that it has.
+"""Teaches a bundle's text encoder prompts in other words than captions and the names of new things, for the denoiser that it has.
 
-    python -m reel_tiny.text.widen --bundle reel-tiny --tokenizer TOKENIZER_JSON --out CHECKPOINT [--from CHECKPOINT] [--steps 4000]
+    python -m reel_tiny.text.widen --bundle reel-tiny --tokenizer TOKENIZER_JSON --data DATA --out CHECKPOINT [--from CHECKPOINT] [--steps 4000]
 
 The tokenizer extends the bundle's. What the new encoder makes of a prompt is to be to the denoiser what the bundle's makes of
 the plain caption that means the same: the same answers of each cross attention to queries that it asks while clips are made,
-the same summary, the same thing in the same places. The denoiser stays as it is.
+the same summary, the thing in the same places.
+
+Of a thing that the bundle doesn't know, the denoiser is told what it would be told of the known one that looks most like it.
+Which one it is, is for the planner alone, whose list of things grows and learns beside the encoder. How it looks, the denoiser
+sees in the planner's picture. All else of the denoiser stays as it is.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,12 +26,13 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from ..denoiser.network import Attention, Denoiser, padding_bias
-from ..denoiser.planner import LATENT_FRAMES
+from ..denoiser.planner import LATENT_FRAMES, Planner, load_pictures
 from ..export.manifest import DEFAULTS, noise_levels
 from ..weights import load_denoiser
 from ..world.captions import caption, plain_caption
-from ..world.prompts import Said, meanings, sample_said
+from ..world.prompts import Said, meanings, name_alone, sample_said
 from ..world.sampling import sample_spec
+from ..world.things import ASSETS, THING_NAMES, THINGS
 from .encoder import TextEncoder
 from .train import load_bundled_encoder, start_from
 from .typos import misspell, mistype
@@ -35,9 +41,11 @@ from .typos import misspell, mistype
 QUERIES, ASKED = 7168, 32
 CLIPS = 48
 # How far what is read of a prompt is off, by part, as a share of how far prompts are from their mean.
-WEIGHTS = {"words": 1.0, "summary": 1.0, "poses": 0.5, "thing": 0.3, "kept": 1.0}
-# How many letters go wrong in a prompt: none, one, two, three.
-SLIPS = (0.45, 0.35, 0.15, 0.05)
+WEIGHTS = {"words": 1.0, "summary": 1.0, "poses": 0.5, "thing": 0.3, "named": 0.3, "kept": 1.0}
+# Share of prompts about things that the bundle doesn't know, where there are any.
+NEW = 0.5
+# How many letters go wrong in a prompt: none, one, two, three; and in a name that stands alone.
+SLIPS, SLIPS_IN_NAMES = (0.45, 0.35, 0.15, 0.05), (0.3, 0.5, 0.2)
 
 
 def sample(rng: np.random.Generator) -> Said:
@@ -51,12 +59,53 @@ def sample(rng: np.random.Generator) -> Said:
         spec = sample_spec(rng, held_out=None, styled=0.45)
         plain = plain_caption(spec)
         if kind < 0.75:
-            return Said(plain, plain)
-        said = Said(caption(spec, rng), plain)
-    text = said.prompt
-    for _ in range(int(rng.choice(len(SLIPS), p=SLIPS))):
+            return Said(plain, plain, spec)
+        said = Said(caption(spec, rng), plain, spec)
+    return replace(said, prompt=typed(said.prompt, SLIPS, rng))
+
+
+def typed(text: str, slips: tuple[float, ...], rng: np.random.Generator) -> str:
+    for _ in range(int(rng.choice(len(slips), p=slips))):
         text = (mistype if rng.random() < 0.25 else misspell)(text, rng)
-    return Said(text, said.plain)
+    return text
+
+
+def thing_of(said: Said) -> int:
+    """Its place in the planner's list: 0 is nothing."""
+    return 0 if said.spec is None or said.spec.thing is None else 1 + THING_NAMES.index(said.spec.thing)
+
+
+def sample_batch(rng: np.random.Generator, size: int, known: int) -> list[Said]:
+    """As `sample` gives them, but for how many are about the things from `known` on."""
+    picked: list[Said] = []
+    while len(picked) < size:
+        wants_new = known < len(THING_NAMES) and rng.random() < NEW
+        said = sample(rng)
+        while (thing_of(said) > known) != wants_new:
+            said = sample(rng)
+        picked.append(said)
+    return picked
+
+
+def look_alikes(pictures: Tensor, known: int) -> dict[str, str]:
+    """Of each thing from `known` on the one before that looks most like it, by name. `pictures` [1 + things, N], the first of nothing."""
+    nearest = torch.cdist(pictures[1 + known :].float(), pictures[1 : 1 + known].float()).argmin(1).tolist()
+    return {name: THING_NAMES[index] for name, index in zip(THING_NAMES[known : len(pictures) - 1], nearest, strict=True)}
+
+
+def told(said: Said, stand_ins: dict[str, str]) -> str:
+    """What the denoiser knows of it, as a plain caption."""
+    stand_in = None if said.spec is None else stand_ins.get(said.spec.thing)
+    return said.plain if stand_in is None else plain_caption(replace(said.spec, thing=stand_in))
+
+
+@torch.no_grad()
+def grow_planner(planner: Planner, pictures: Tensor, stand_ins: dict[str, str]) -> Planner:
+    """A planner of all things. Of new ones it thinks what it thinks of those that stand in for them."""
+    grown, known = Planner(planner.thing.in_features, len(pictures)), planner.thing.out_features
+    rows = [*range(known), *(1 + THING_NAMES.index(name) for name in stand_ins.values())]
+    grown.load_state_dict(planner.state_dict() | {"thing.weight": planner.thing.weight[rows], "thing.bias": planner.thing.bias[rows], "pictures": pictures})
+    return grown
 
 
 def encode(tokenizer: Tokenizer, texts: list[str]) -> tuple[Tensor, Tensor]:
@@ -68,16 +117,20 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def begin_words(encoder: TextEncoder, tokenizer: Tokenizer, known: int) -> None:
-    """Sets each token from `known` on to the mean of the words that it stands for, as far as the lexicon says; the others to nothing."""
+def begin_words(encoder: TextEncoder, tokenizer: Tokenizer, known: int, stand_ins: dict[str, str]) -> None:
+    """Sets each token from `known` on to the mean of the words that it stands for, as far as the lexicon says; the others to nothing.
+
+    Of a new thing those are the words of the known one that stands in for it.
+    """
 
     def read(text: str) -> list[int]:
         encoded = tokenizer.encode(text, add_special_tokens=False)
         return encoded.ids[: sum(encoded.attention_mask)]
 
     tokens, words = encoder.tokens.weight, {}
-    for phrase, plain in meanings():
-        meant = tokens[read(plain)].mean(0) if plain else torch.zeros_like(tokens[0])
+    named = ((word, thing.name) for thing in THINGS if thing.name in stand_ins for word in thing.words)
+    for phrase, plain in (*meanings(), *named):
+        meant = tokens[read(stand_ins.get(plain, plain))].mean(0) if plain else torch.zeros_like(tokens[0])
         for word in read(phrase):
             words.setdefault(word, []).append(meant)
     for word in range(known, len(tokens)):
@@ -109,12 +162,12 @@ def gather_queries(denoiser: Denoiser, embeds: Tensor, rng: torch.Generator) -> 
 
 
 class Reader(nn.Module):
-    """What a denoiser takes from a prompt."""
+    """What a denoiser takes from a prompt; `planner` takes the place of its own, and names things beside it."""
 
-    def __init__(self, denoiser: Denoiser, queries: list[Tensor]) -> None:
+    def __init__(self, denoiser: Denoiser, queries: list[Tensor], planner: Planner) -> None:
         super().__init__()
         self.attentions = nn.ModuleList(cross_attentions(denoiser))
-        self.summary, self.planner = denoiser.text_embedding, denoiser.planner
+        self.summary, self.planner = denoiser.text_embedding, planner
         self.queries = queries
         self.requires_grad_(False)
 
@@ -127,7 +180,6 @@ class Reader(nn.Module):
             "words": [attention(queries, embeds, bias) for attention, queries in asked],
             "summary": [self.summary(first)],
             "poses": [self.planner.poses(first, torch.arange(LATENT_FRAMES).float().expand(len(embeds), -1))],
-            "thing": [self.planner.thing(first)],
         }
 
 
@@ -137,61 +189,76 @@ def share_off(read: Tensor, wanted: Tensor) -> Tensor:
 
 
 def distances(read: dict[str, list[Tensor]], wanted: dict[str, list[Tensor]]) -> dict[str, Tensor]:
-    found = {part: torch.stack([share_off(a, b) for a, b in zip(read[part], wanted[part], strict=True)]).mean() for part in ("words", "summary", "poses")}
-    return found | {"thing": F.cross_entropy(read["thing"][0], wanted["thing"][0].softmax(1))}
+    return {part: torch.stack([share_off(a, b) for a, b in zip(read[part], wanted[part], strict=True)]).mean() for part in read}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="what reel_tiny.data.prepare made: pictures of new things")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--from", dest="before", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=11, help="of the prompts; another one to go on with others")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
-    rng, draws = np.random.default_rng(11), torch.Generator().manual_seed(11)
-    tokenizer = Tokenizer.from_file(str(options.tokenizer))
+    rng, draws = np.random.default_rng(options.seed), torch.Generator().manual_seed(11)
+    tokenizer, older_tokenizer = Tokenizer.from_file(str(options.tokenizer)), Tokenizer.from_file(str(options.bundle / "tokenizer/tokenizer.json"))
     older, denoiser = load_bundled_encoder(options.bundle), load_denoiser(options.bundle)
-    plain = [plain_caption(sample_spec(rng, held_out=None, styled=0.4)) for _ in range(CLIPS)]
-    reader = Reader(denoiser, gather_queries(denoiser, older(*encode(tokenizer, plain)), draws))
+    pictures, known = load_pictures(str(options.data / ASSETS)), denoiser.config.things - 1
+    stand_ins = look_alikes(pictures, known)
+    planner = grow_planner(denoiser.planner, pictures, stand_ins)
+    plain = [told(one, stand_ins) for one in sample_batch(rng, CLIPS, known)]
+    reader = Reader(denoiser, gather_queries(denoiser, older(*encode(older_tokenizer, plain)), draws), planner)
     encoder = TextEncoder(tokenizer.get_vocab_size())
     if options.before is None:
         start_from(encoder, older)
-        begin_words(encoder, tokenizer, older.tokens.num_embeddings)
+        begin_words(encoder, tokenizer, older.tokens.num_embeddings, stand_ins)
     else:
-        encoder.load_state_dict(torch.load(options.before, map_location="cpu", weights_only=True)["encoder"])
-    optimizer = torch.optim.AdamW(encoder.parameters(), lr=options.lr, weight_decay=0.01, betas=(0.9, 0.98))
+        before = torch.load(options.before, map_location="cpu", weights_only=True)
+        encoder.load_state_dict(before["encoder"])
+        planner.load_state_dict(before["planner"])
+    learning = [*encoder.parameters(), *planner.thing.requires_grad_(True).parameters()]
+    optimizer = torch.optim.AdamW(learning, lr=options.lr, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.lr, total_steps=options.steps, pct_start=0.1)
-    start, seen = time.time(), dict.fromkeys(WEIGHTS, 0.0)
+    start, seen, right = time.time(), dict.fromkeys(WEIGHTS, 0.0), 0.0
     for step in range(1, options.steps + 1):
-        said = [sample(rng) for _ in range(options.batch)]
+        said = sample_batch(rng, options.batch, known)
+        plain = [told(one, stand_ins) for one in said]
         ids, mask = encode(tokenizer, [one.prompt for one in said])
         picked = torch.randint(QUERIES, (ASKED,), generator=draws)
         embeds = encoder(ids, mask)
         with torch.no_grad():
-            meant = older(*encode(tokenizer, [one.plain for one in said]))
+            meant = older(*encode(older_tokenizer, plain))
             wanted = reader(meant, picked)
         parts = distances(reader(embeds, picked), wanted)
-        same = torch.tensor([one.prompt == one.plain for one in said])
+        named, things = planner.thing(embeds[:, 0]), torch.tensor([thing_of(one) for one in said])
+        parts["thing"] = F.cross_entropy(named, things)
+        alone, meaning = zip(*(name_alone(rng) for _ in range(options.batch)), strict=True)
+        read = planner.thing(encoder(*encode(tokenizer, [typed(name, SLIPS_IN_NAMES, rng) for name in alone]))[:, 0])
+        parts["named"] = F.cross_entropy(read, torch.tensor([1 + THING_NAMES.index(thing) for thing in meaning]))
+        same = torch.tensor([one.prompt == known_as for one, known_as in zip(said, plain, strict=True)])
         length = min(embeds.shape[1], meant.shape[1])
-        parts["kept"] = (embeds[same, :length] - meant[same, :length]).square().mean()
+        kept = (embeds[same, :length] - meant[same, :length]).square()
+        parts["kept"] = kept.sum() / max(1, kept.numel())
         loss = sum(WEIGHTS[name] * part for name, part in parts.items())
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(learning, 1.0)
         optimizer.step()
         schedule.step()
         seen = {name: seen[name] + parts[name].item() for name in seen}
+        right += (named.argmax(1) == things).float().mean().item()
         if step % 100 == 0:
-            told = " ".join(f"{name} {value / 100:.4f}" for name, value in seen.items())
-            print(f"step {step} {told} {time.time() - start:.0f} s", flush=True)
-            seen = dict.fromkeys(WEIGHTS, 0.0)
-            torch.save({"encoder": encoder.state_dict()}, options.out)
+            report = " ".join(f"{name} {value / 100:.4f}" for name, value in seen.items())
+            print(f"step {step} {report}, things right {right / 100:.3f}, {time.time() - start:.0f} s", flush=True)
+            seen, right = dict.fromkeys(WEIGHTS, 0.0), 0.0
+            torch.save({"encoder": encoder.state_dict(), "planner": planner.state_dict()}, options.out)
 
 
 if __name__ == "__main__":

@@ -92,9 +92,15 @@ STYLE_TAILS: dict[str, tuple[str, ...]] = {
     "thermal": ("thermal", "infrared", "in infrared", "thermal camera", "heat vision"),
 }
 FLUFF = ("cute ", "little ", "happy ", "funny ", "nice ", "beautiful ", "friendly ")
-PLURALS = ("grapes", "cherries", "fries", "chips")
-# Said with "a" all the same, as they begin with a "you".
-CONSONANTAL = ("unicorn", "ufo")
+# Last words of what is said with "some" in place of "a": plurals, and what is not counted.
+SOME = {
+    *("grapes", "cherries", "fries", "chips", "blueberries", "peanuts", "pancakes", "skis", "bubbles", "headphones", "glasses", "sunglasses", "jeans", "gloves"),
+    *("mittens", "socks", "scissors", "books", "bills", "banknotes", "swords", "masks", "lips", "prints", "bricks", "lights", "corn", "bread", "butter"),
+    *("bacon", "salad", "spaghetti", "ramen", "sushi", "honey", "coffee", "beer", "wine", "milk", "juice", "tea", "salt", "garlic", "wheat", "soap", "chocolate"),
+}
+# Said with "a" all the same, as they begin with a "you"; and with "an", as their first letter is silent.
+CONSONANTAL = ("unicorn", "ufo", "ukulele", "university", "used")
+SILENT = ("hour",)
 LEADS = ("a video of ", "a clip of ", "an animation of ", "a picture of ")
 
 
@@ -105,9 +111,9 @@ def pick(options: Sequence[str], rng: Rng) -> str:
 def with_article(phrase: str, the: bool = False) -> str:
     if the:
         return f"the {phrase}"
-    if phrase.split()[-1] in PLURALS and " of " not in phrase:
+    if phrase.split()[-1] in SOME and " of " not in phrase:
         return f"some {phrase}"
-    return f"{'an' if phrase[0] in 'aeiou' and not phrase.startswith(CONSONANTAL) else 'a'} {phrase}"
+    return f"{'an' if phrase[0] in 'aeiou' and not phrase.startswith(CONSONANTAL) or phrase.startswith(SILENT) else 'a'} {phrase}"
 
 
 def _noun(name: str, before: str, rng: Rng) -> str:

@@ -94,10 +94,11 @@ def meanings() -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Said:
-    """A prompt, and the plain caption of what it means."""
+    """A prompt, the plain caption of what it means, and the clip that it means where it means one."""
 
     prompt: str
     plain: str
+    spec: Spec | None = None
 
 
 def _either(known: Sequence[str], further: Sequence[str], rng: Rng) -> str:
@@ -200,6 +201,18 @@ def prompt(spec: Spec, rng: Rng) -> str:
     return f"{text}{pick(('.', '!', '...'), rng)}" if rng.random() < 0.15 else text
 
 
+def name_alone(rng: Rng) -> tuple[str, str]:
+    """Any of the names that things go by, each as likely, and the thing that it means."""
+    named = _all_names()
+    thing, name = named[int(rng.integers(len(named)))]
+    return _noun((name,), rng), thing
+
+
+@lru_cache(maxsize=1)
+def _all_names() -> list[tuple[str, str]]:
+    return [(thing, name) for thing in THING_NAMES for name in dict.fromkeys((thing, *WORDS_OF[thing], *lexicon().things[thing]))]
+
+
 def restyle_prompt(style: str, rng: Rng) -> str:
     """What to turn a source clip into, by its style alone."""
     words = lexicon()
@@ -218,4 +231,4 @@ def sample_said(rng: Rng) -> Said:
         spec = replace(spec, scene="plain")
     if spec.style != "none" and rng.random() < 0.12:
         return Said(restyle_prompt(spec.style, rng), STYLE_NOUNS[spec.style][0])
-    return Said(prompt(spec, rng), plain_caption(spec))
+    return Said(prompt(spec, rng), plain_caption(spec), spec)

@@ -76,11 +76,12 @@ def paste_over(backdrop: np.ndarray, thing: str, path: Path, assets: str, moment
     return np.stack([_paste(image, picture, path(time)) for image, time in zip(backdrop, times, strict=True)])
 
 
-def render(spec: Spec, assets: str, frames: int = FRAMES) -> np.ndarray:
-    """uint8 RGB [frames, 128, 128, 3]. `assets`: folder of the emoji package's pictures."""
+def render(spec: Spec, assets: str, frames: int = FRAMES, moments: Sequence[float] | None = None) -> np.ndarray:
+    """uint8 RGB [frames, 128, 128, 3], or a frame for each of `moments`, as shares of a clip. `assets`: folder of the emoji package's pictures."""
     scene, path = layout(spec)
-    clip = np.stack([scene(index / (FRAMES - 1)) for index in range(frames)])
+    times = [index / (FRAMES - 1) for index in range(frames)] if moments is None else moments
+    clip = np.stack([scene(time) for time in times])
     if spec.thing is not None:
-        clip = paste_over(clip, spec.thing, path, assets)
+        clip = paste_over(clip, spec.thing, path, assets, times)
     style = STYLES[spec.style]
     return clip if spec.style == "none" else np.stack([style(image) for image in clip])
