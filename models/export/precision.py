@@ -29,7 +29,7 @@ ACCURACY_LEVEL = 4
 PACKED = "int4"
 
 # Tables of tokens up to this many numbers stay float32: WebGPU looks up 16-bit rows only on devices that calculate in 16 bits.
-SMALL_TABLE = 2**20
+SMALL_TABLE = 2**21
 
 # What is no part of a numbered block: a small share of the work, and the largest of the error. Of a Wan transformer of 100 M weights
 # and ten blocks, the last product alone in int8 is 1.8 % off, all products of the blocks 1.4 %, and all together 2.4 %.

@@ -6,10 +6,15 @@ import { join as joinPath } from 'node:path';
 import test from 'node:test';
 import { readBundle } from '../../src/networks/bundle.js';
 import { loadModel } from '../../src/networks/load-model.js';
+import type { Device } from '../../src/networks/model.js';
 import { createTensor, type Tensor } from '../../src/tensor/tensor.js';
-import { inPieces, join } from './tiny-model.js';
+import { webGpuSkipReason } from './software-gpu.js';
+import { assertClose, inPieces, join } from './tiny-model.js';
 
-test('the graphs for the CPU make nearly what those for other devices make', async () => {
+const skip = await webGpuSkipReason();
+
+/** Gives the bundled model's folder, and a copy of it whose graphs are the usual ones on the CPU too. */
+async function withUsualGraphs(run: (path: string, usual: string) => Promise<void>): Promise<void> {
   const { path } = await readBundle('reel-tiny');
   const folder = await mkdtemp(joinPath(tmpdir(), 'reelspace-on-cpu-'));
   try {
@@ -21,7 +26,15 @@ test('the graphs for the CPU make nearly what those for other devices make', asy
       delete graph.onCpu;
     }
     await writeFile(place, JSON.stringify(manifest));
-    const [onCpu, elsewhere] = [await results(path), await results(folder)];
+    await run(path, folder);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+test('the graphs for the CPU make nearly what those for other devices make', () =>
+  withUsualGraphs(async (path, usual) => {
+    const [onCpu, elsewhere] = [await results(path), await results(usual)];
     // Latents and predictions have a deviation of 1, pixels are in [-1, 1].
     for (const [name, most] of [
       ['latents', 0.04],
@@ -31,10 +44,34 @@ test('the graphs for the CPU make nearly what those for other devices make', asy
       const difference = offBy(onCpu[name], elsewhere[name]);
       assert.ok(difference > 0 && difference < most, `${name} are off by ${difference}`);
     }
-  } finally {
-    await rm(folder, { recursive: true });
-  }
-});
+  }));
+
+test('prompts and predictions of the bundled model are the same on WebGPU', { skip }, () =>
+  withUsualGraphs(async (path, usual) => {
+    const predicted = async (model: string, device: Device) => {
+      const opened = await loadModel(model, { device });
+      try {
+        const prompt = await opened.encodePrompts(['a chicken on a beach', 'bouncing']);
+        const latents = createTensor([1, 16, 2, 4, 4]);
+        latents.data.forEach((_, at) => {
+          latents.data[at] = Math.sin(at * at);
+        });
+        // What the prompt names in the first row, and a white square in the second.
+        const reference = createTensor([2, 4, 48, 48]);
+        reference.data.fill(1, reference.data.length / 2);
+        return {
+          prompt: prompt.embeds,
+          prediction: await opened.denoise({ latents, timestep: 600, prompt, reference }),
+        };
+      } finally {
+        await opened.close();
+      }
+    };
+    const [onGpu, onCpu] = [await predicted(path, 'webgpu'), await predicted(usual, 'cpu')];
+    assertClose(onGpu.prompt, onCpu.prompt, 1e-3);
+    assertClose(onGpu.prediction, onCpu.prediction, 1e-3);
+  }),
+);
 
 /** Returns the latents and decoded pixels of a clip of drifting waves, and what the denoiser makes of them with some noise. */
 async function results(model: string): Promise<{ latents: Tensor; pixels: Tensor; prediction: Tensor }> {
