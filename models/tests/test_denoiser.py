@@ -41,7 +41,8 @@ def denoiser() -> Denoiser:
     model = Denoiser(SMALL).eval().requires_grad_(False)
     for name, parameter in model.named_parameters():
         if not parameter.is_floating_point():
-            parameter.copy_(torch.randint(0, WHOLE + 1, parameter.shape, generator=generator))
+            # Faint pictures, so that what is made is as large as of other random weights.
+            parameter.copy_(torch.randint(0, 3, parameter.shape, generator=generator))
             continue
         fan = parameter[0].numel() if parameter.ndim > 1 else 100
         parameter.copy_(torch.randn(parameter.shape, generator=generator) / fan**0.5 + (parameter.ndim == 1 and "norm" in name))
@@ -69,7 +70,7 @@ def test_a_picture_in_a_batch_is_as_alone(denoiser: Denoiser) -> None:
     inputs = example(3, 1, 8, 8, 5)
     together = denoiser(*inputs)
     alone = torch.cat([denoiser(*(x[i : i + 1] for x in inputs)) for i in range(3)])
-    assert (together - alone).abs().max() < 1e-5 * together.abs().max()
+    assert (together - alone).abs().max() < 1e-5
 
 
 def test_masked_words_change_nothing(denoiser: Denoiser) -> None:
@@ -229,8 +230,7 @@ def test_a_guide_predicts_with_guidance_what_it_teaches(denoiser: Denoiser, whol
 
     made = Guide(denoise, scale, nothing, whole)(latents, timestep, text, batch, truth)
     told, untold = (denoiser.denoise(latents, timestep, words, condition, mask, first_frame=batch.first_frame)[0] for words in (text, nothing.expand_as(text)))
-    # One of two alone is rounded otherwise.
-    torch.testing.assert_close(made[0], (untold + scale * (told - untold))[0], rtol=1e-4, atol=2e-4)
+    torch.testing.assert_close(made[0], (untold + scale * (told - untold))[0])
     assert torch.equal(made[1], truth[1]) and asked == [2 if whole else 1] * int(scale)
 
 

@@ -17,8 +17,8 @@ from reel_tiny.denoiser.planner import Planner
 from reel_tiny.text.encoder import WIDTH, TextEncoder
 from reel_tiny.text.tokenizer import extend_tokenizer, phrases_of_prompts
 from reel_tiny.text.train import load_bundled_encoder
-from reel_tiny.text.typos import misspell, mistype
-from reel_tiny.text.widen import NEW, QUERIES, Reader, begin_words, cross_attentions, distances, encode, gather_queries, grow_planner, look_alikes, sample, sample_batch, share_off, thing_of, told, typed
+from reel_tiny.text.typos import misspell, mistype, typed
+from reel_tiny.text.widen import NEW, QUERIES, Reader, begin_words, cross_attentions, distances, encode, gather_queries, grow_planner, look_alikes, sample, sample_batch, share_off, thing_of, told
 from reel_tiny.weights import load_denoiser
 from reel_tiny.world.captions import plain_caption, plain_motions
 from reel_tiny.world.motions import MOTION_NAMES
@@ -182,7 +182,10 @@ def test_the_same_reading_is_no_distance_away_and_another_one_is() -> None:
     assert all(value < 1e-9 for value in distances(reader(longer, torch.arange(8)), read).values())
 
 
-@pytest.mark.parametrize(("slips", "least"), [(0, 0.95), (1, 0.87)])
+MISSED = pytest.mark.xfail(strict=True, reason="0.878 with 531 things, 0.922 with 126: the text encoder was still learning when it was exported")
+
+
+@pytest.mark.parametrize(("slips", "least"), [(0, 0.95), (1, 0.87), pytest.param(1, 0.9, marks=MISSED)])
 def test_the_bundle_finds_the_thing_in_other_words(tokenizer: Tokenizer, slips: int, least: float) -> None:
     encoder, planner = load_bundled_encoder(HERE / "reel-tiny"), load_denoiser(HERE / "reel-tiny").planner
     rng = np.random.default_rng(4)
@@ -218,7 +221,7 @@ def test_a_name_that_stands_alone_is_one_of_the_things() -> None:
     seen = set()
     for _ in range(300):
         text, thing = name_alone(rng)
-        names = (thing, *WORDS_OF[thing], *lexicon().things[thing])
+        names = (*WORDS_OF[thing], *lexicon().things[thing])
         assert any(text.endswith(name) for name in names), text
         seen.add(thing)
     assert len(seen) > 150

@@ -28,3 +28,10 @@ def mistype(text: str, rng: np.random.Generator) -> str:
     at, row, key = letters[int(rng.integers(len(letters)))]
     beside = row[max(0, key - 1) : key] + row[key + 1 : key + 2]
     return text[:at] + beside[int(rng.integers(len(beside)))] + text[at + 1 :]
+
+
+def typed(text: str, slips: tuple[float, ...], rng: np.random.Generator) -> str:
+    """With as many letters wrong as `slips` says, by how likely none, one, two, ... are; one in four is a key beside the right one."""
+    for _ in range(int(rng.choice(len(slips), p=slips))):
+        text = (mistype if rng.random() < 0.25 else misspell)(text, rng)
+    return text

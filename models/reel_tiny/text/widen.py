@@ -35,7 +35,7 @@ from ..world.sampling import sample_spec
 from ..world.things import ASSETS, THING_NAMES, THINGS
 from .encoder import TextEncoder
 from .train import load_bundled_encoder, start_from
-from .typos import misspell, mistype
+from .typos import typed
 
 # Queries kept of each attention, and those of a step.
 QUERIES, ASKED = 7168, 32
@@ -62,12 +62,6 @@ def sample(rng: np.random.Generator) -> Said:
             return Said(plain, plain, spec)
         said = Said(caption(spec, rng), plain, spec)
     return replace(said, prompt=typed(said.prompt, SLIPS, rng))
-
-
-def typed(text: str, slips: tuple[float, ...], rng: np.random.Generator) -> str:
-    for _ in range(int(rng.choice(len(slips), p=slips))):
-        text = (mistype if rng.random() < 0.25 else misspell)(text, rng)
-    return text
 
 
 def thing_of(said: Said) -> int:

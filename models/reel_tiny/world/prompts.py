@@ -210,7 +210,7 @@ def name_alone(rng: Rng) -> tuple[str, str]:
 
 @lru_cache(maxsize=1)
 def _all_names() -> list[tuple[str, str]]:
-    return [(thing, name) for thing in THING_NAMES for name in dict.fromkeys((thing, *WORDS_OF[thing], *lexicon().things[thing]))]
+    return [(thing, name) for thing in THING_NAMES for name in dict.fromkeys((*WORDS_OF[thing], *lexicon().things[thing]))]
 
 
 def restyle_prompt(style: str, rng: Rng) -> str:
