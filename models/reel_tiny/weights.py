@@ -83,9 +83,19 @@ def _bundled_vae(bundle: Path) -> CausalVae:
         "latent_mean": latent_statistic(decoder_graph, decoder, "Add"),
         "latent_std": latent_statistic(decoder_graph, decoder, "Mul"),
     }
-    fill(vae.encoder, encoder)
-    fill(vae.decoder, decoder)
+    fill(vae.encoder, encoder | frames_apart(encoder))
+    fill(vae.decoder, decoder | frames_apart(decoder))
     return vae.eval()
+
+
+def frames_apart(weights: Weights) -> Weights:
+    """The convolutions of each FloatTime one by one, as a CausalTime has them."""
+    apart: Weights = {}
+    for name in (name for name in weights if name.endswith(".mix.weight")):
+        time = name.removesuffix(".mix.weight")
+        early, middle, late = weights[name].chunk(3, 1)
+        apart |= {f"{time}.early.weight": early, f"{time}.middle.weight": middle, f"{time}.late.weight": late, f"{time}.late.bias": weights[f"{time}.mix.bias"]}
+    return apart
 
 
 def grow_vae(path: Path) -> CausalVae:

@@ -16,6 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from graphs import held_outside
 from export.graph import compare
 from export.layout import read_weights
 from export.sharing import share_weights
@@ -158,11 +159,6 @@ def test_an_export_leaves_no_graph_of_older_weights_for_cpus(denoiser: Denoiser,
         export.export_denoiser(denoiser, tmp_path)
     assert list(folder.iterdir()) == []
 
-
-def held_outside(path: Path) -> dict[str, tuple[tuple[str, str], ...]]:
-    """Where the weights of a graph lie that are in another file."""
-    model = onnx.load(path, load_external_data=False)
-    return {one.name: tuple((entry.key, entry.value) for entry in one.external_data) for one in model.graph.initializer if one.external_data}
 
 
 def test_every_parameter_has_one_owner() -> None:

@@ -10,7 +10,9 @@ import onnx
 import pytest
 import torch
 
-from export.graph import CPU_OPSET, compare, write_graph
+from graphs import held_outside
+from export.graph import compare, write_graph
+from reel_tiny.export.graph import round_to_half
 from reel_tiny.vae import CausalVae, VaeConfig
 from reel_tiny.vae.export import compare_streams, describe_states, example, half_graph
 from reel_tiny.vae.model import TEMPORAL, CausalTime, fold_time, gather_patches, open_frames, spread_patches, squeeze_tails, stretch_tails, unfold_time
@@ -350,33 +352,47 @@ def test_the_runtimes_round_trip_equals_pytorch_frame_for_frame(vae: CausalVae, 
 
 
 @pytest.fixture(scope="module")
-def whole(vae: CausalVae) -> dict:
-    """Both halves of the small VAE in whole numbers, by name."""
+def rounded(vae: CausalVae) -> dict:
+    """The products of both halves of the small VAE in whole numbers, by name."""
     clips = smooth_clips(4, 9, 32)
-    rounded = integers.measure(vae, iter(clips[:, None].clamp(-1, 1)))
-    return {name: integers.in_whole_numbers(getattr(vae, name), given) for name, given in rounded.items()}
+    return integers.measure(vae, iter(clips[:, None].clamp(-1, 1)))
 
 
 @pytest.mark.parametrize("name", ["encoder", "decoder"])
-def test_halves_in_whole_numbers_are_close_and_stream(vae: CausalVae, whole: dict, name: str, tmp_path: Path):
-    half, made = getattr(vae, name), whole[name]
+def test_halves_in_whole_numbers_are_close_and_stream_and_their_graphs_share_their_weights(vae: CausalVae, rounded: dict, name: str, tmp_path: Path):
+    half, folder = getattr(vae, name), tmp_path / f"vae_{name}"
     pixels = smooth_clips(2, 12, 32).clamp(-1, 1)
     x = pixels if name == "encoder" else vae.encoder(pixels, *vae.encoder.empty_states(2, 32, 32, pixels))[0]
     wanted = half(x, *half.empty_states(2, 32, 32, x))[0]
-    ours = made(x, *made.empty_states(2, 32, 32, x))[0]
-    assert (ours - wanted).pow(2).mean().sqrt() < 0.05 * wanted.std()
-    assert not torch.equal(ours, wanted)
-    states, parts, step = made.empty_states(2, 32, 32, x), [], x.shape[2] // 3
-    for at in range(0, x.shape[2], step):
-        part, *states = made(x[:, :, at : at + step], *states)
-        parts.append(part)
-    assert torch.allclose(torch.cat(parts, 2), ours, atol=1e-4)
-    graph = half_graph(made, name == "encoder")
-    path = tmp_path / "model.onnx"
-    write_graph(graph, path, opset=CPU_OPSET, tells_sizes=False)
-    assert compare_streams(graph, path).relative < 0.05
-    products = [node.op_type for node in onnx.load(path).graph.node].count("MatMulIntegerToFloat")
-    assert products == (3 * 3 + 2 if name == "encoder" else 3 * 3 + 1)
+    for make in (integers.in_whole_numbers, integers.with_whole_weights):
+        made = make(half, rounded[name])
+        ours = made(x, *made.empty_states(2, 32, 32, x))[0]
+        assert 0 < (ours - wanted).pow(2).mean().sqrt() < 0.05 * wanted.std()
+        states, parts, step = made.empty_states(2, 32, 32, x), [], x.shape[2] // 3
+        for at in range(0, x.shape[2], step):
+            part, *states = made(x[:, :, at : at + step], *states)
+            parts.append(part)
+        assert torch.allclose(torch.cat(parts, 2), ours, atol=1e-4)
+    # Holds both against PyTorch, too.
+    integers.write_graphs(half, rounded[name], folder, name == "encoder")
+    assert {path.name for path in folder.iterdir()} == {"model.onnx", "model_int8.onnx", "weights.bin"}
+    products = {path.name: [node.op_type for node in onnx.load(path).graph.node].count("MatMulIntegerToFloat") for path in folder.glob("*.onnx")}
+    assert products == {"model.onnx": 0, "model_int8.onnx": 3 * 3 + 2 if name == "encoder" else 3 * 3 + 1}
+    places = {path.name: held_outside(path) for path in folder.glob("*.onnx")}
+    for conv in (f"coarse.{block}.{conv}.weight" for block in (0, 1) for conv in ("inner", "outer")):
+        assert places["model.onnx"][conv] == places["model_int8.onnx"][conv]
+
+
+def test_a_vae_in_whole_numbers_is_read_back_with_the_weights_of_its_float_graphs(vae: CausalVae, rounded: dict, tmp_path: Path):
+    for name, is_encoder in (("encoder", True), ("decoder", False)):
+        integers.write_graphs(getattr(vae, name), rounded[name], tmp_path / f"vae_{name}", is_encoder)
+    again, pixels = load_vae(tmp_path), smooth_clips(1, 9, 32).clamp(-1, 1)
+    made = CausalVae(vae.config)
+    made.encoder, made.decoder = (round_to_half(integers.with_whole_weights(getattr(vae, name), rounded[name])) for name in ("encoder", "decoder"))
+    latents = made.encode(pixels)
+    torch.testing.assert_close(again.encode(pixels), latents, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(again.decode(latents), made.decode(latents), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(vae.decode(latents), made.decode(latents), atol=2e-3)
 
 
 def test_the_cpu_takes_the_graph_in_whole_numbers_where_there_is_one(tmp_path: Path):

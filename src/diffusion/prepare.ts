@@ -116,7 +116,9 @@ export async function prepareSampling(
         ? []
         : [
             `${model.name} was not taught ${embeds.unknownWords.map((word) => `"${word}"`).join(', ')} and may pass over that; ` +
-              `\`reelspace models info ${model.reference}\` lists what it can draw.`,
+              (reference === undefined
+                ? `\`reelspace models info ${model.reference}\` lists what it can draw.`
+                : 'the reference is drawn all the same.'),
           ]),
       ...(options.negativePrompt && Math.max(scale, scale2 ?? 0) <= 1
         ? [

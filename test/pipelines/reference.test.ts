@@ -53,6 +53,17 @@ test('a reference takes the place of the thing that the prompt names', async () 
   );
 });
 
+test('a word that stands for the reference is told as untaught, and that the reference is drawn', async () => {
+  const { warnings } = await textToVideo.run(model, {
+    ...quick,
+    prompt: 'a wuglogo in the snow',
+    numFrames: 1,
+    reference: await redPicture(),
+  });
+  assert.equal(warnings.length, 1);
+  assert.match(String(warnings), /not taught "wuglogo" and may pass over that; the reference is drawn all the same\.$/);
+});
+
 test('what is inpainted looks like the reference', async () => {
   const source = { input: 'samples/media/cup.mp4', mask: '40,0,240,240', maxFrames: 5, width: 128, height: 128 };
   const run = (reference?: string) => inpaint.run(model, { ...quick, ...source, reference });

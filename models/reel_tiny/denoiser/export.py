@@ -16,7 +16,7 @@ from export.graph import Graph, compare, open_session
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from ..export.graph import round_to_half, write_half_graph
+from ..export.graph import hold, round_to_half, write_half_graph
 from ..integers import drop_whole_numbers
 from ..text.encoder import WIDTH, TextEncoder
 from ..weights import load_denoiser, mean_of
@@ -71,7 +71,7 @@ def export_text(checkpoint: Path, out: Path) -> None:
     examples = tuple((ids[:n, :l], mask[:n, :l]) for n, l in ((2, 32), (1, 9), (2, 13)))
     graph = Graph(round_to_half(encoder.eval().requires_grad_(False)), {"input_ids": (1,), "attention_mask": (1,)}, ("prompt_embeds",), examples)
     write_half_graph(graph, path)
-    report(path, compare(graph, path).relative)
+    hold(path, compare(graph, path).relative, LARGEST)
     if "planner" in saved:
         planner = Planner(WIDTH)
         planner.load_state_dict(saved["planner"])
@@ -82,7 +82,7 @@ def export_denoiser(denoiser: Denoiser, out: Path) -> None:
     path = out / "transformer/model.onnx"
     drop_whole_numbers(path.parent)
     graph = add_denoiser(round_to_half(denoiser.requires_grad_(False)), path)
-    report(path, compare(graph, path).relative)
+    hold(path, compare(graph, path).relative, LARGEST)
     torch.set_num_threads(2)
     session = open_session(path)
     feed = {name: x.numpy() for name, x in zip(INPUTS, (*example(2, 7, 16, 16, 32), torch.zeros(2, 4, PICTURE, PICTURE)), strict=True)}
@@ -111,12 +111,6 @@ def main() -> None:
         export_text(options.text, options.out)
     if options.denoiser is not None:
         export_denoiser(mean_of([load_denoiser(path) for path in options.denoiser], options.shares), options.out)
-
-
-def report(path: Path, difference: float, largest: float = LARGEST) -> None:
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, within {difference:.1e} of PyTorch's largest value", flush=True)
-    if difference > largest:
-        raise RuntimeError(f"Expected {path} to be within {largest} of PyTorch, got {difference:.1e}.")
 
 
 if __name__ == "__main__":

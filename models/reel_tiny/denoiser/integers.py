@@ -24,7 +24,7 @@ from export.sharing import share_weights
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from ..export.graph import round_to_half
+from ..export.graph import hold, round_to_half
 from ..export.manifest import DEFAULTS, noise_levels
 from ..integers import WEIGHTS, WHOLE_NUMBERS, FloatConv, Rounded, WholeConv, WholeProduct, channels_first, channels_last, normalised, round_conv, watching
 from ..weights import load_denoiser
@@ -151,7 +151,7 @@ def write_graphs(denoiser: Denoiser, rounded: dict[str, Rounded], folder: Path) 
         write_graph(graph, path, "fp16", made[path.name][1])
     share_weights(list(graphs), WEIGHTS)
     for path, graph in graphs.items():
-        export.report(path, compare(graph, path).relative, made[path.name][2])
+        hold(path, compare(graph, path).relative, made[path.name][2])
 
 
 @torch.no_grad()

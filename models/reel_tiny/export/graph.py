@@ -21,3 +21,10 @@ def round_to_half(module: nn.Module) -> nn.Module:
             if parameter.ndim >= 2:
                 parameter.copy_(parameter.half().float())
     return module
+
+
+def hold(path: Path, difference: float, largest: float) -> None:
+    """Tells how far onnxruntime is from PyTorch, as a share of its largest value; throws where that is more than `largest`."""
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, within {difference:.1e} of PyTorch's largest value", flush=True)
+    if difference > largest:
+        raise RuntimeError(f"Expected {path} to be within {largest} of PyTorch, got {difference:.1e}.")

@@ -1,6 +1,6 @@
 """Teaches a bundle's text encoder prompts in other words than captions and the names of new things, for the denoiser that it has.
 
-    python -m reel_tiny.text.widen --bundle reel-tiny --tokenizer TOKENIZER_JSON --data DATA --out CHECKPOINT [--from CHECKPOINT] [--steps 4000]
+    python -m reel_tiny.text.widen --bundle reel-tiny --tokenizer TOKENIZER_JSON --data DATA --out CHECKPOINT [--from CHECKPOINT_OR_BUNDLE] [--steps 4000]
 
 The tokenizer extends the bundle's. What the new encoder makes of a prompt is to be to the denoiser what the bundle's makes of
 the plain caption that means the same: the same answers of each cross attention to queries that it asks while clips are made,
@@ -28,18 +28,20 @@ from torch import Tensor, nn
 from ..denoiser.network import Attention, Denoiser, padding_bias
 from ..denoiser.planner import LATENT_FRAMES, Planner, load_pictures
 from ..export.manifest import DEFAULTS, noise_levels
-from ..weights import load_denoiser
+from ..weights import depth, load_denoiser
 from ..world.captions import caption, plain_caption
 from ..world.prompts import Said, meanings, name_alone, sample_said
 from ..world.sampling import sample_spec
 from ..world.things import ASSETS, THING_NAMES, THINGS
-from .encoder import TextEncoder
+from .encoder import WIDTH, TextEncoder
 from .train import load_bundled_encoder, start_from
 from .typos import typed
 
 # Queries kept of each attention, and those of a step.
 QUERIES, ASKED = 7168, 32
 CLIPS = 48
+# Prompts of a step that the denoiser is asked about, names that stand alone beside each prompt, and texts read at once.
+TOLD, NAMES, AT_ONCE = 64, 2, 32
 # How far what is read of a prompt is off, by part, as a share of how far prompts are from their mean.
 WEIGHTS = {"words": 1.0, "summary": 1.0, "poses": 0.5, "thing": 0.3, "named": 0.3, "kept": 1.0}
 # Share of prompts about things that the bundle doesn't know, where there are any.
@@ -131,6 +133,18 @@ def begin_words(encoder: TextEncoder, tokenizer: Tokenizer, known: int, stand_in
         tokens[word] = torch.stack(words[word]).mean(0) if word in words else 0
 
 
+def learnt(path: Path) -> tuple[TextEncoder, Planner]:
+    """What a checkpoint of this training holds, or a bundle."""
+    if path.is_dir():
+        return load_bundled_encoder(path), load_denoiser(path).planner
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    encoder = TextEncoder(len(saved["encoder"]["tokens.weight"]), layers=depth(saved["encoder"], "layers"))
+    encoder.load_state_dict(saved["encoder"])
+    planner = Planner(WIDTH, len(saved["planner"]["thing.bias"]))
+    planner.load_state_dict(saved["planner"])
+    return encoder, planner
+
+
 def cross_attentions(denoiser: Denoiser) -> list[Attention]:
     return [layer.words for layer in (*denoiser.coarse_attention, denoiser.middle_attention)]
 
@@ -155,6 +169,17 @@ def gather_queries(denoiser: Denoiser, embeds: Tensor, rng: torch.Generator) -> 
     return [queries[torch.randperm(len(queries), generator=rng)[:QUERIES]] for queries in asked]
 
 
+def read(encoder: TextEncoder, tokenizer: Tokenizer, texts: list[str]) -> Tensor:
+    """prompt_embeds [B, L, 192]. Texts of like length are read together, as padding takes as long as words."""
+    ids, mask = encode(tokenizer, texts)
+    order = mask.sum(1).argsort()
+    parts = []
+    for some in order.split(AT_ONCE):
+        length = int(mask[some].sum(1).max())
+        parts.append(F.pad(encoder(ids[some, :length], mask[some, :length]), (0, 0, 0, ids.shape[1] - length)))
+    return torch.cat(parts)[order.argsort()]
+
+
 class Reader(nn.Module):
     """What a denoiser takes from a prompt; `planner` takes the place of its own, and names things beside it."""
 
@@ -169,7 +194,7 @@ class Reader(nn.Module):
         """[B, 32, 192] and the indices of the queries asked -> answers, by part."""
         bias = padding_bias(embeds)
         first = embeds[:, 0]
-        asked = ((attention, queries[picked].expand(len(embeds), -1, -1)) for attention, queries in zip(self.attentions, self.queries, strict=True))
+        asked = ((attention, queries[picked][None]) for attention, queries in zip(self.attentions, self.queries, strict=True))
         return {
             "words": [attention(queries, embeds, bias) for attention, queries in asked],
             "summary": [self.summary(first)],
@@ -192,7 +217,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="what reel_tiny.data.prepare made: pictures of new things")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--from", dest="before", type=Path, help="a checkpoint to go on from")
+    parser.add_argument("--from", dest="before", type=Path, help="a checkpoint, or a bundle's folder, to go on from")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=2e-3)
@@ -208,37 +233,35 @@ def main() -> None:
     stand_ins = look_alikes(pictures, known)
     planner = grow_planner(denoiser.planner, pictures, stand_ins)
     plain = [told(one, stand_ins) for one in sample_batch(rng, CLIPS, known)]
-    reader = Reader(denoiser, gather_queries(denoiser, older(*encode(older_tokenizer, plain)), draws), planner)
+    reader = Reader(denoiser, gather_queries(denoiser, read(older, older_tokenizer, plain), draws), planner)
     encoder = TextEncoder(tokenizer.get_vocab_size())
     if options.before is None:
         start_from(encoder, older)
         begin_words(encoder, tokenizer, older.tokens.num_embeddings, stand_ins)
     else:
-        before = torch.load(options.before, map_location="cpu", weights_only=True)
-        encoder.load_state_dict(before["encoder"])
-        planner.load_state_dict(before["planner"])
+        words, things = learnt(options.before)
+        start_from(encoder, words)
+        planner.load_state_dict(things.state_dict())
     learning = [*encoder.parameters(), *planner.thing.requires_grad_(True).parameters()]
     optimizer = torch.optim.AdamW(learning, lr=options.lr, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.lr, total_steps=options.steps, pct_start=0.1)
     start, seen, right = time.time(), dict.fromkeys(WEIGHTS, 0.0), 0.0
     for step in range(1, options.steps + 1):
         said = sample_batch(rng, options.batch, known)
+        alone, meaning = zip(*(name_alone(rng) for _ in range(NAMES * options.batch)), strict=True)
         plain = [told(one, stand_ins) for one in said]
-        ids, mask = encode(tokenizer, [one.prompt for one in said])
         picked = torch.randint(QUERIES, (ASKED,), generator=draws)
-        embeds = encoder(ids, mask)
+        embeds, names = read(encoder, tokenizer, [*(one.prompt for one in said), *(typed(name, SLIPS_IN_NAMES, rng) for name in alone)]).tensor_split([len(said)])
         with torch.no_grad():
-            meant = older(*encode(older_tokenizer, plain))
+            meant = read(older, older_tokenizer, plain[:TOLD])
             wanted = reader(meant, picked)
-        parts = distances(reader(embeds, picked), wanted)
+        parts = distances(reader(embeds[:TOLD], picked), wanted)
         named, things = planner.thing(embeds[:, 0]), torch.tensor([thing_of(one) for one in said])
         parts["thing"] = F.cross_entropy(named, things)
-        alone, meaning = zip(*(name_alone(rng) for _ in range(options.batch)), strict=True)
-        read = planner.thing(encoder(*encode(tokenizer, [typed(name, SLIPS_IN_NAMES, rng) for name in alone]))[:, 0])
-        parts["named"] = F.cross_entropy(read, torch.tensor([1 + THING_NAMES.index(thing) for thing in meaning]))
-        same = torch.tensor([one.prompt == known_as for one, known_as in zip(said, plain, strict=True)])
+        parts["named"] = F.cross_entropy(planner.thing(names[:, 0]), torch.tensor([1 + THING_NAMES.index(thing) for thing in meaning]))
+        same = torch.tensor([one.prompt == known_as for one, known_as in zip(said[:TOLD], plain[:TOLD], strict=True)])
         length = min(embeds.shape[1], meant.shape[1])
-        kept = (embeds[same, :length] - meant[same, :length]).square()
+        kept = (embeds[:TOLD][same, :length] - meant[same, :length]).square()
         parts["kept"] = kept.sum() / max(1, kept.numel())
         loss = sum(WEIGHTS[name] * part for name, part in parts.items())
         optimizer.zero_grad()

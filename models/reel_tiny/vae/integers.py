@@ -1,11 +1,12 @@
-"""Turns a half of the VAE into one whose convolutions multiply whole numbers, for CPUs: 8 bits for what goes in, 7 for weights.
+"""Stores the weights of most of the VAE's convolutions in 7 bits, and writes a second graph of each half for CPUs that multiplies whole numbers there.
 
     python -m reel_tiny.vae.integers --bundle reel-tiny --data DATA --clips CLIPS
 
-Writes `model_int8.onnx` beside each `model.onnx`, as `reel_tiny.integers` says.
+As `reel_tiny.integers` says. Of both graphs `model.onnx` is for devices that have no such products. Their weights lie in one file beside them.
 
 What meets pixels or latents themselves (`linear`, `paint`, the decoder's `stem`, `head`) stays float32: it is little work, and errs the most. So does the
-decoder's first mixing of frames, which alone would add a third to the error.
+decoder's first mixing of frames, which alone would add a third to the error. What changes the size of pictures has its channels in another order on CPUs,
+so those few weights are stored for other devices once more, as float16.
 """
 
 from __future__ import annotations
@@ -18,20 +19,19 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from export.graph import CPU_OPSET, write_graph
+from export.graph import CPU_OPSET, OPSET, write_graph
 from export.precision import LARGEST_DIFFERENCE
+from export.sharing import share_weights
 from torch import Tensor, nn
 
 from ..data.render import ClipRenderer
-from ..export.graph import round_to_half
-from ..integers import WHOLE_NUMBERS, Rounded, Seen, WholeConv, WholeProduct, channels_first, channels_last, from_whole, normalised, round_conv, watching
+from ..export.graph import hold, round_to_half
+from ..integers import WEIGHTS, WHOLE_NUMBERS, FloatConv, Rounded, Seen, WholeConv, WholeProduct, channels_first, channels_last, from_whole, normalised, round_conv, watching
 from ..weights import load_vae
-from .export import compare_streams, half_graph
-from .model import EPSILON, Block, CausalTime, CausalVae, Down, Half, Up, fold_time, gather_patches
+from .export import LARGEST, compare_streams, half_graph
+from .model import EPSILON, STATE_FRAMES, Block, CausalTime, CausalVae, Down, Half, Up, fold_time, gather_patches, unfold_time
 
 KEPT = {"encoder": ("linear", "head"), "decoder": ("linear", "stem", "paint", "coarse.0.time")}
-# What onnxruntime may differ from PyTorch by, as a share of the largest value: numbers near the middle between two whole ones are rounded to either.
-LARGEST = LARGEST_DIFFERENCE["int8"]
 CLIPS, FRAMES, SIZE = 120, 17, 128
 # Of how many calls the first gives its moments, by every third of its frames: more say the same and take minutes.
 MOMENTS_OF = 5
@@ -112,6 +112,19 @@ def side_by_side(seen: Tensor, batch: int, axis: int) -> Tensor:
     return torch.cat([seen[: -2 * batch], seen[batch:-batch], seen[2 * batch :]], axis)
 
 
+class FloatTime(nn.Module):
+    """The CausalTime whose product a WholeTime rounds, as devices run it that have no such product."""
+
+    def __init__(self, time: CausalTime, rounded: Rounded):
+        super().__init__()
+        self.norm, self.mix = time.norm, FloatConv(rounded)
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        batch = state.shape[0]
+        seen = torch.cat([fold_time(state), self.norm(x)])
+        return self.mix(side_by_side(seen, batch, 1)), unfold_time(seen[-STATE_FRAMES * batch :], batch)
+
+
 def products(half: Half, kept: tuple[str, ...]) -> Iterator[tuple[str, nn.Module]]:
     """What is to multiply whole numbers, by name: convolutions, and the three of a CausalTime as one."""
     times = [name for name, module in half.named_modules() if isinstance(module, CausalTime)]
@@ -172,6 +185,33 @@ def in_whole_numbers(half: Half, rounded: dict[str, Rounded]) -> Half:
     return half
 
 
+def with_whole_weights(half: Half, rounded: dict[str, Rounded]) -> Half:
+    """The half in float32, with the weights that these products have, but for those that change the size."""
+    half = copy.deepcopy(half)
+    for name, product in rounded.items():
+        module = half.get_submodule(name)
+        parent_name, _, own = name.rpartition(".")
+        if isinstance(module, CausalTime):
+            setattr(half.get_submodule(parent_name), own, FloatTime(module, product))
+        elif not isinstance(module, (Down, Up)):
+            setattr(half.get_submodule(parent_name), own, FloatConv(product))
+    return half
+
+
+def write_graphs(half: Half, rounded: dict[str, Rounded], folder: Path, is_encoder: bool) -> None:
+    """Writes the graph for CPUs, the one for other devices and their weights, and holds both against PyTorch."""
+    made = {
+        WHOLE_NUMBERS: (in_whole_numbers(half, rounded), CPU_OPSET, LARGEST_DIFFERENCE["int8"]),
+        "model.onnx": (with_whole_weights(half, rounded), OPSET, LARGEST),
+    }
+    graphs = {folder / name: half_graph(round_to_half(module), is_encoder) for name, (module, _, _) in made.items()}
+    for path, graph in graphs.items():
+        write_graph(graph, path, "fp16", made[path.name][1], tells_sizes=False)
+    share_weights(list(graphs), WEIGHTS)
+    for path, graph in graphs.items():
+        hold(path, compare_streams(graph, path).relative, made[path.name][2])
+
+
 def rendered_clips(data: Path, clips: Path) -> Iterator[Tensor]:
     """Clips [1,3,FRAMES,SIZE,SIZE] as the VAE was trained on."""
     renderer = ClipRenderer(data, clips, 2027)
@@ -188,14 +228,7 @@ def main() -> None:
     a = parser.parse_args()
     vae = load_vae(a.bundle).requires_grad_(False)
     for name, rounded in measure(vae, rendered_clips(a.data, a.clips)).items():
-        whole = in_whole_numbers(getattr(vae, name), rounded)
-        path = a.bundle / f"vae_{name}" / WHOLE_NUMBERS
-        graph = half_graph(round_to_half(whole), name == "encoder")
-        write_graph(graph, path, "fp16", CPU_OPSET, tells_sizes=False)
-        worst = compare_streams(graph, path).relative
-        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, within {worst:.1e} of PyTorch's largest value", flush=True)
-        if worst > LARGEST:
-            raise RuntimeError(f"Expected the {name} in onnxruntime to be within {LARGEST} of PyTorch's largest value, got {worst:.1e}.")
+        write_graphs(getattr(vae, name), rounded, a.bundle / f"vae_{name}", name == "encoder")
 
 
 if __name__ == "__main__":
