@@ -3,10 +3,10 @@ import yargs, { type Argv } from 'yargs';
 import { pipelines } from '../../pipelines/index.js';
 import { reconstruct } from '../../pipelines/reconstruct.js';
 import { expected, InvalidOptionError } from '../errors.js';
+import { nearestName } from '../networks/nearest-name.js';
 import { doctorCommand, packageInfo } from './doctor-command.js';
 import { modelsCommand } from './models-command.js';
 import { type Command, encodeVariant, pipelineCommand } from './pipeline-command.js';
-import { nearestName } from './suggestion.js';
 
 /** Columns beyond which help is hard to read. */
 const widest = 110;

@@ -3,6 +3,7 @@ import { randomInt } from 'node:crypto';
 import { expected, InvalidOptionError, throwIfCancelled } from '../errors.js';
 import type { Manifest } from '../networks/manifest.js';
 import type { Model, PromptEmbeds } from '../networks/model.js';
+import type { UnknownWord } from '../networks/tokenizer.js';
 import { createScheduler, withScheduler } from '../schedulers/create-scheduler.js';
 import { axis, concat, createTensor, slice, type Tensor } from '../tensor/tensor.js';
 import { readReference } from './control.js';
@@ -115,7 +116,7 @@ export async function prepareSampling(
       ...(embeds.unknownWords === undefined || embeds.unknownWords.length === 0
         ? []
         : [
-            `${model.name} was not taught ${embeds.unknownWords.map((word) => `"${word}"`).join(', ')} and may pass over that; ` +
+            `${model.name} was not taught ${embeds.unknownWords.map(describeWord).join(', ')} and may pass over that; ` +
               (reference === undefined
                 ? `\`reelspace models info ${model.reference}\` lists what it can draw.`
                 : 'the reference is drawn all the same.'),
@@ -127,6 +128,10 @@ export async function prepareSampling(
         : []),
     ],
   };
+}
+
+function describeWord({ word, nearest }: UnknownWord): string {
+  return nearest === undefined ? `"${word}"` : `"${word}" (${nearest}?)`;
 }
 
 /** Returns the guidance of a model's second denoiser where it differs from the first one's. */

@@ -130,7 +130,8 @@ class BundleModel implements Model {
       const tokenizer = await this.#openTokenizer('textEncoder');
       const embeds = await embedPrompts(network, tokenizer, textEncoder, prompts, options);
       if (this.manifest.vocabulary === undefined) return embeds;
-      return { ...embeds, unknownWords: [...new Set(prompts.flatMap((prompt) => tokenizer.unknownWords(prompt)))] };
+      const unknown = prompts.flatMap((prompt) => tokenizer.unknownWords(prompt));
+      return { ...embeds, unknownWords: [...new Map(unknown.map((one) => [one.word, one])).values()] };
     });
     const embeds =
       textEncoder2 === undefined

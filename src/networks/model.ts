@@ -1,6 +1,7 @@
 // The contract of a loaded model: prompts, latents and pixels in and out, and nothing of onnxruntime.
 import type { Tensor } from '../tensor/tensor.js';
 import type { Manifest } from './manifest.js';
+import type { UnknownWord } from './tokenizer.js';
 
 /** Where networks run. */
 export const devices = ['cpu', 'webgpu', 'cuda', 'tensorrt', 'directml', 'coreml'] as const;
@@ -23,7 +24,7 @@ export interface PromptEmbeds {
   /** Prompts that were longer than the text encoder reads, with what was cut off. */
   readonly truncated: readonly { readonly prompt: string; readonly cut: string }[];
   /** Words of the prompts that the model was not taught, each once, where its manifest tells its vocabulary. */
-  readonly unknownWords?: readonly string[];
+  readonly unknownWords?: readonly UnknownWord[];
 }
 
 /** How a call waits and ends. */

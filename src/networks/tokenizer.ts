@@ -3,6 +3,7 @@ import { Tokenizer } from '@huggingface/tokenizers';
 import { BundleError } from '../errors.js';
 import { tokenizerFile, tokenizerFolders } from './bundle-layout.js';
 import { withinDeadline } from './deadline.js';
+import { nearestName } from './nearest-name.js';
 import { parsePrompt } from './prompt-weights.js';
 
 /** A prompt as the text encoder reads it. */
@@ -13,6 +14,13 @@ export interface TokenizedPrompt {
   readonly weights: readonly number[];
   /** The end of the prompt that was not read, from the first word that was not read whole; undefined when all was. */
   readonly cut: string | undefined;
+}
+
+/** A word that a vocabulary has no token of its own for. */
+export interface UnknownWord {
+  readonly word: string;
+  /** The word with a token that it is mistyped for, as it looks. */
+  readonly nearest: string | undefined;
 }
 
 /** Texts of which one at least has tokens in any vocabulary. */
@@ -42,6 +50,7 @@ export class PromptTokenizer {
   /** What stands for text that has no tokens; undefined where there is no such token. */
   readonly #unknownId: number | undefined;
   readonly #place: string;
+  #words: readonly string[] | undefined;
 
   /** Takes the contents of tokenizer.json, which errors call `place`, and of tokenizer_config.json. Throws BundleError when they make no
    * tokenizer. */
@@ -83,7 +92,7 @@ export class PromptTokenizer {
   }
 
   /** Returns the words of a prompt, each once, that the vocabulary has no token of their own for; what is cut off is left out. */
-  unknownWords(prompt: string): readonly string[] {
+  unknownWords(prompt: string): readonly UnknownWord[] {
     const { cut = '' } = this.tokenize(prompt);
     const text = parsePrompt(prompt)
       .map((piece) => piece.text)
@@ -91,11 +100,20 @@ export class PromptTokenizer {
     const read = text.slice(0, text.length - cut.length);
     const words = new Set(Array.from(read.matchAll(/\p{L}+/gu), ([word]) => word));
     return this.#withinDeadline(() =>
-      [...words].filter((word) => {
-        const [id, ...more] = contentIds(this.#tokenizer, word, this.#place);
-        return id === this.#unknownId || more.length > 0;
-      }),
+      [...words]
+        .filter((word) => {
+          const [id, ...more] = contentIds(this.#tokenizer, word, this.#place);
+          return id === this.#unknownId || more.length > 0;
+        })
+        .map((word) => ({ word, nearest: this.#nearest(word.toLowerCase()) })),
     );
+  }
+
+  /** A short word is near too many others. */
+  #nearest(word: string): string | undefined {
+    if (word.length < 4) return undefined;
+    this.#words ??= [...this.#tokenizer.get_vocab(false).keys()].filter((token) => /^\p{L}{3,}$/u.test(token));
+    return nearestName(word, this.#words, word.length < 8 ? 1 : 2);
   }
 
   #withinDeadline<T>(run: () => T): T {

@@ -55,14 +55,24 @@ test('a prompt that is too long keeps its end token, and what was cut is told in
 });
 
 test('words that the vocabulary has no token for are told once, and what is cut off is not', () => {
-  assert.deepEqual(tokenizer.unknownWords(''), []);
-  assert.deepEqual(tokenizer.unknownWords('A cat, on the (BEACH:1.2)!'), []);
-  assert.deepEqual(tokenizer.unknownWords('a qwerty cat on (zyx:1.3) qwerty'), ['qwerty', 'zyx']);
-  assert.deepEqual(tokenizer.unknownWords(`${'cat '.repeat(maxTokens - 2)}qwerty`), []);
+  const wordsOf = (prompt: string) => tokenizer.unknownWords(prompt).map(({ word }) => word);
+  assert.deepEqual(wordsOf(''), []);
+  assert.deepEqual(wordsOf('A cat, on the (BEACH:1.2)!'), []);
+  assert.deepEqual(wordsOf('a qwerty cat on (zyx:1.3) qwerty'), ['qwerty', 'zyx']);
+  assert.deepEqual(wordsOf(`${'cat '.repeat(maxTokens - 2)}qwerty`), []);
   assert.equal(tokenizer.tokenize('cats').ids.length, 4);
-  assert.deepEqual(tokenizer.unknownWords('two cats'), ['two', 'cats']);
+  assert.deepEqual(wordsOf('two cats'), ['two', 'cats']);
   // What has no tokens at all is one unknown token.
-  assert.deepEqual(tokenizer.unknownWords('a лиса and a cat'), ['лиса']);
+  assert.deepEqual(wordsOf('a лиса and a cat'), ['лиса']);
+});
+
+test('beside a word that looks mistyped is the one with a token that it looks like', () => {
+  const nearestTo = (word: string) => tokenizer.unknownWords(word)[0]?.nearest;
+  assert.equal(nearestTo('Beahc'), 'beach');
+  assert.equal(nearestTo('beeach'), 'beach');
+  // Two letters are wrong, or the word is short.
+  assert.equal(nearestTo('baehc'), undefined);
+  assert.equal(nearestTo('cax'), undefined);
 });
 
 test('prompts of 100,000 characters take no longer than their beginning', () => {

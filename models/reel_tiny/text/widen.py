@@ -41,13 +41,13 @@ from .typos import typed
 QUERIES, ASKED = 7168, 32
 CLIPS = 48
 # Prompts of a step that the denoiser is asked about, names that stand alone beside each prompt, and texts read at once.
-TOLD, NAMES, AT_ONCE = 64, 2, 32
+TOLD, NAMES, AT_ONCE = 32, 8, 64
 # How far what is read of a prompt is off, by part, as a share of how far prompts are from their mean.
 WEIGHTS = {"words": 1.0, "summary": 1.0, "poses": 0.5, "thing": 0.3, "named": 0.3, "kept": 1.0}
 # Share of prompts about things that the bundle doesn't know, where there are any.
 NEW = 0.5
 # How many letters go wrong in a prompt: none, one, two, three; and in a name that stands alone.
-SLIPS, SLIPS_IN_NAMES = (0.45, 0.35, 0.15, 0.05), (0.3, 0.5, 0.2)
+SLIPS, SLIPS_IN_NAMES = (0.45, 0.35, 0.15, 0.05), (0.15, 0.6, 0.25)
 
 
 def sample(rng: np.random.Generator) -> Said:
@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--from", dest="before", type=Path, help="a checkpoint, or a bundle's folder, to go on from")
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=11, help="of the prompts; another one to go on with others")
     parser.add_argument("--threads", type=int, default=1)

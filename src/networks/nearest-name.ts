@@ -1,10 +1,15 @@
 // "Did you mean": the known name that is nearest to a mistyped one.
 
-/** Returns the name that takes the fewest edits to reach, if those are few for its length. */
-export function nearestName(typed: string, known: readonly string[]): string | undefined {
+/** Returns the name that takes the fewest edits to reach, at most `most`: by default few for the length of what was typed. */
+export function nearestName(
+  typed: string,
+  known: Iterable<string>,
+  most = Math.max(1, Math.floor(typed.length / 3)),
+): string | undefined {
   let nearest: string | undefined;
-  let fewest = Math.max(1, Math.floor(typed.length / 3)) + 1;
+  let fewest = most + 1;
   for (const name of known) {
+    if (Math.abs(name.length - typed.length) >= fewest) continue;
     const edits = editDistance(typed, name);
     if (edits < fewest) {
       nearest = name;
