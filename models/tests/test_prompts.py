@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from reel_tiny.denoiser.network import Config, Denoiser
 from reel_tiny.denoiser.planner import Planner
 from reel_tiny.text.encoder import WIDTH, TextEncoder
-from reel_tiny.text.tokenizer import extend_tokenizer, phrases_of_prompts
+from reel_tiny.text.tokenizer import extend_tokenizer, phrases_of_prompts, pieces_of, words_that_mean_something
 from reel_tiny.text.train import load_bundled_encoder
 from reel_tiny.text.typos import misspell, mistype, typed
 from reel_tiny.text.widen import NEW, QUERIES, Reader, begin_words, cross_attentions, distances, encode, gather_queries, grow_planner, look_alikes, sample, sample_batch, share_off, thing_of, told
@@ -108,6 +108,20 @@ def test_new_words_begin_as_what_they_mean(tokenizer: Tokenizer) -> None:
     assert torch.allclose(encoder.tokens.weight[kangaroo], fox)
 
 
+def test_a_new_piece_begins_as_the_words_that_it_is_in(tokenizer: Tokenizer) -> None:
+    encoder, piece = TextEncoder(tokenizer.get_vocab_size()), tokenizer.token_to_id("##ang")
+    whole = [index for word, index in tokenizer.get_vocab().items() if "ang" in word[1:] and not word.startswith("##")]
+    assert len(whole) > 3 and tokenizer.token_to_id("kangaroo") in whole
+    begin_words(encoder, tokenizer, piece, {})
+    assert torch.allclose(encoder.tokens.weight[piece], encoder.tokens.weight[whole].mean(0))
+
+
+def test_a_misspelt_word_is_read_in_few_pieces(tokenizer: Tokenizer) -> None:
+    assert [token for token in tokenizer.encode("kangroo").tokens if token != "[PAD]"] == ["[CLS]", "k", "##ang", "##roo", "[SEP]"]
+    assert pieces_of({"goat", "oats", "a"}) == ["##at", "##ats", "##oa", "##oat", "##ts"]
+    assert set(pieces_of(words_that_mean_something())) <= set(tokenizer.get_vocab())
+
+
 def test_new_things_are_told_as_those_that_look_like_them() -> None:
     # Nothing, then one picture a thing; the first of two new ones looks like the second known one.
     looks = torch.tensor([[0, 0], [90, 0], [0, 90], [10, 80], [80, 10]], dtype=torch.int8)
@@ -182,10 +196,10 @@ def test_the_same_reading_is_no_distance_away_and_another_one_is() -> None:
     assert all(value < 1e-9 for value in distances(reader(longer, torch.arange(8)), read).values())
 
 
-MISSED = pytest.mark.xfail(strict=True, reason="0.878 with 531 things, 0.922 with 126: the text encoder was still learning when it was exported")
+MISSED = pytest.mark.xfail(strict=True, reason="0.893 with 531 things, 0.922 with 126: the text encoder was still learning when it was exported")
 
 
-@pytest.mark.parametrize(("slips", "least"), [(0, 0.95), (1, 0.87), pytest.param(1, 0.9, marks=MISSED)])
+@pytest.mark.parametrize(("slips", "least"), [(0, 0.95), (1, 0.885), pytest.param(1, 0.9, marks=MISSED)])
 def test_the_bundle_finds_the_thing_in_other_words(tokenizer: Tokenizer, slips: int, least: float) -> None:
     encoder, planner = load_bundled_encoder(HERE / "reel-tiny"), load_denoiser(HERE / "reel-tiny").planner
     rng = np.random.default_rng(4)

@@ -3,7 +3,8 @@
     python -m reel_tiny.text.tokenizer OUT_FOLDER [--extend TOKENIZER_JSON]
 
 With --extend, all tokens keep their ids, and words that captions and prompts have learnt since follow them. What the model
-can't draw has no word of its own in it, so that a word in pieces is one that it doesn't know.
+can't draw has no word of its own in it, so that a word in pieces is one that it doesn't know. Pieces of two and three letters
+are those of words that mean something: of a misspelt one most are right, and few other words have them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import string
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +20,11 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from ..world.captions import caption, restyle_caption
 from ..world.prompts import lexicon, meanings
+from ..world.things import THINGS
 from ..world.sampling import sample_spec
 
 MAX_LENGTH = 32
+PIECE_LENGTHS = (2, 3)
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 PAD_ID, CLS_ID = 0, 2
 
@@ -41,6 +45,17 @@ def phrases_of_prompts() -> list[str]:
     unknown = {word for phrase in (*lexicon().people, *lexicon().unknown) for word in phrase.split()}
     unknown -= {word for phrase, plain in meanings() if plain for word in phrase.split()}
     return [" ".join(word for word in phrase.split() if word not in unknown) for phrase, _ in meanings()]
+
+
+def words_that_mean_something() -> set[str]:
+    """Those of names of things, and of other phrases of the lexicon that are drawn."""
+    phrases = [*(phrase for phrase, plain in meanings() if plain), *(word for thing in THINGS for word in (thing.name, *thing.words))]
+    return {word for phrase in phrases for word in phrase.split() if word.isalpha()}
+
+
+def pieces_of(words: set[str]) -> list[str]:
+    """What those words are made of behind their first letter, as tokens."""
+    return sorted({f"##{word[at : at + length]}" for word in words for length in PIECE_LENGTHS for at in range(1, len(word) - length + 1)})
 
 
 def build_tokenizer(texts: list[str]) -> Tokenizer:
@@ -67,12 +82,12 @@ def build_tokenizer(texts: list[str]) -> Tokenizer:
     return tokenizer
 
 
-def extend_tokenizer(tokenizer: Tokenizer, texts: list[str]) -> Tokenizer:
-    """`tokenizer` with every word of `texts` as one token; the ids that it had stay."""
+def extend_tokenizer(tokenizer: Tokenizer, texts: list[str], pieces: Sequence[str] = ()) -> Tokenizer:
+    """`tokenizer` with every word of `texts` as one token, and the pieces; the ids that it had stay."""
     state = json.loads(tokenizer.to_str())
     vocabulary = state["model"]["vocab"]
     words = {word for text in texts for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))}
-    for word in sorted(words):
+    for word in (*sorted(words), *pieces):
         vocabulary.setdefault(word, len(vocabulary))
     return Tokenizer.from_str(json.dumps(state))
 
@@ -102,7 +117,7 @@ def main() -> None:
     options = parser.parse_args()
     captions = sample_captions()
     tokenizer = build_tokenizer(captions) if options.extend is None else Tokenizer.from_file(options.extend)
-    tokenizer = extend_tokenizer(tokenizer, [*captions, *phrases_of_prompts()])
+    tokenizer = extend_tokenizer(tokenizer, [*captions, *phrases_of_prompts()], pieces_of(words_that_mean_something()))
     save_tokenizer(tokenizer, options.out)
 
 

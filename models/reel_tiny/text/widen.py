@@ -34,6 +34,7 @@ from ..world.prompts import Said, meanings, name_alone, sample_said
 from ..world.sampling import sample_spec
 from ..world.things import ASSETS, THING_NAMES, THINGS
 from .encoder import WIDTH, TextEncoder
+from .tokenizer import pieces_of
 from .train import load_bundled_encoder, start_from
 from .typos import typed
 
@@ -41,7 +42,7 @@ from .typos import typed
 QUERIES, ASKED = 7168, 32
 CLIPS = 48
 # Prompts of a step that the denoiser is asked about, names that stand alone beside each prompt, and texts read at once.
-TOLD, NAMES, AT_ONCE = 32, 8, 64
+TOLD, NAMES, AT_ONCE = 32, 4, 64
 # How far what is read of a prompt is off, by part, as a share of how far prompts are from their mean.
 WEIGHTS = {"words": 1.0, "summary": 1.0, "poses": 0.5, "thing": 0.3, "named": 0.3, "kept": 1.0}
 # Share of prompts about things that the bundle doesn't know, where there are any.
@@ -116,7 +117,7 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> tuple[Tensor, Tensor]:
 def begin_words(encoder: TextEncoder, tokenizer: Tokenizer, known: int, stand_ins: dict[str, str]) -> None:
     """Sets each token from `known` on to the mean of the words that it stands for, as far as the lexicon says; the others to nothing.
 
-    Of a new thing those are the words of the known one that stands in for it.
+    Of a new thing those are the words of the known one that stands in for it, of a piece of words all words that have it.
     """
 
     def read(text: str) -> list[int]:
@@ -131,6 +132,13 @@ def begin_words(encoder: TextEncoder, tokenizer: Tokenizer, known: int, stand_in
             words.setdefault(word, []).append(meant)
     for word in range(known, len(tokens)):
         tokens[word] = torch.stack(words[word]).mean(0) if word in words else 0
+    whole, vocabulary = {}, tokenizer.get_vocab()
+    for word, index in vocabulary.items():
+        for piece in () if word.startswith("##") else pieces_of({word}):
+            whole.setdefault(piece, []).append(index)
+    for piece, indices in whole.items():
+        if vocabulary.get(piece, 0) >= known:
+            tokens[vocabulary[piece]] = tokens[indices].mean(0)
 
 
 def learnt(path: Path) -> tuple[TextEncoder, Planner]:
@@ -219,7 +227,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--from", dest="before", type=Path, help="a checkpoint, or a bundle's folder, to go on from")
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=11, help="of the prompts; another one to go on with others")
     parser.add_argument("--threads", type=int, default=1)
@@ -235,17 +243,16 @@ def main() -> None:
     plain = [told(one, stand_ins) for one in sample_batch(rng, CLIPS, known)]
     reader = Reader(denoiser, gather_queries(denoiser, read(older, older_tokenizer, plain), draws), planner)
     encoder = TextEncoder(tokenizer.get_vocab_size())
-    if options.before is None:
-        start_from(encoder, older)
-        begin_words(encoder, tokenizer, older.tokens.num_embeddings, stand_ins)
-    else:
-        words, things = learnt(options.before)
-        start_from(encoder, words)
+    start = older
+    if options.before is not None:
+        start, things = learnt(options.before)
         planner.load_state_dict(things.state_dict())
+    start_from(encoder, start)
+    begin_words(encoder, tokenizer, start.tokens.num_embeddings, stand_ins)
     learning = [*encoder.parameters(), *planner.thing.requires_grad_(True).parameters()]
     optimizer = torch.optim.AdamW(learning, lr=options.lr, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.lr, total_steps=options.steps, pct_start=0.1)
-    start, seen, right = time.time(), dict.fromkeys(WEIGHTS, 0.0), 0.0
+    begun, seen, right = time.time(), dict.fromkeys(WEIGHTS, 0.0), 0.0
     for step in range(1, options.steps + 1):
         said = sample_batch(rng, options.batch, known)
         alone, meaning = zip(*(name_alone(rng) for _ in range(NAMES * options.batch)), strict=True)
@@ -273,7 +280,7 @@ def main() -> None:
         right += (named.argmax(1) == things).float().mean().item()
         if step % 100 == 0:
             report = " ".join(f"{name} {value / 100:.4f}" for name, value in seen.items())
-            print(f"step {step} {report}, things right {right / 100:.3f}, {time.time() - start:.0f} s", flush=True)
+            print(f"step {step} {report}, things right {right / 100:.3f}, {time.time() - begun:.0f} s", flush=True)
             seen, right = dict.fromkeys(WEIGHTS, 0.0), 0.0
             torch.save({"encoder": encoder.state_dict(), "planner": planner.state_dict()}, options.out)
 
