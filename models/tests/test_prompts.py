@@ -12,6 +12,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+from reel_tiny.denoiser.export import mean_text
 from reel_tiny.denoiser.network import Config, Denoiser
 from reel_tiny.denoiser.planner import Planner
 from reel_tiny.text.encoder import WIDTH, TextEncoder
@@ -120,6 +121,22 @@ def test_a_misspelt_word_is_read_in_few_pieces(tokenizer: Tokenizer) -> None:
     assert [token for token in tokenizer.encode("kangroo").tokens if token != "[PAD]"] == ["[CLS]", "k", "##ang", "##roo", "[SEP]"]
     assert pieces_of({"goat", "oats", "a"}) == ["##at", "##ats", "##oa", "##oat", "##ts"]
     assert set(pieces_of(words_that_mean_something())) <= set(tokenizer.get_vocab())
+
+
+def test_the_mean_of_text_encoders_has_the_firsts_new_tokens(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    saved = []
+    for tokens in (7, 5):
+        encoder, planner = TextEncoder(tokens), Planner(WIDTH, 3)
+        saved.append({"encoder": encoder.state_dict(), "planner": planner.state_dict()})
+        torch.save(saved[-1], tmp_path / f"{tokens}.pt")
+    encoder, planner = mean_text([tmp_path / "7.pt", tmp_path / "5.pt"], [0.75, 0.25])
+    first, second = (one["encoder"]["tokens.weight"] for one in saved)
+    assert torch.allclose(encoder.tokens.weight[:5], 0.75 * first[:5] + 0.25 * second)
+    assert torch.allclose(encoder.tokens.weight[5:], first[5:])
+    assert torch.allclose(planner.thing.weight, 0.75 * saved[0]["planner"]["thing.weight"] + 0.25 * saved[1]["planner"]["thing.weight"])
+    torch.save({"encoder": saved[0]["encoder"]}, tmp_path / "alone.pt")
+    assert mean_text([tmp_path / "alone.pt"], None)[1] is None
 
 
 def test_new_things_are_told_as_those_that_look_like_them() -> None:

@@ -2,12 +2,14 @@
 
     python -m reel_tiny.denoiser.export [--denoiser DIR/checkpoint.pt] [--text TEXT_CHECKPOINT] --out reel-tiny
 
-Of several denoisers the mean is taken, as in `vae/freeze.py`, of which each may have its share: --denoiser A B --shares 0.65 0.35.
+Of several denoisers the mean is taken, as in `vae/freeze.py`, of which each may have its share: --denoiser A B --shares 0.65 0.35. So it is of several
+text encoders (--text A B --text-shares 0.75 0.25), all with the first one's tokenizer or the beginning of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import time
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from torch import Tensor
 from ..export.graph import hold, round_to_half, write_half_graph
 from ..integers import drop_whole_numbers
 from ..text.encoder import WIDTH, TextEncoder
+from ..text.train import start_from
+from ..text.widen import learnt
 from ..weights import load_denoiser, mean_of
 from .network import Denoiser
 from .planner import PICTURE, Planner
@@ -60,11 +64,22 @@ def add_denoiser(model: Denoiser, path: Path) -> Graph:
     return graph
 
 
-def export_text(checkpoint: Path, out: Path) -> None:
-    """Writes the text encoder, and the list of things where the checkpoint has one (see text/widen.py)."""
+def mean_text(paths: list[Path], shares: list[float] | None) -> tuple[TextEncoder, Planner | None]:
+    """The mean of text encoders and of their lists of things, where they have such. Tokens that one lacks are those of the first one."""
+    found = [learnt(path) for path in paths]
+    grown = [copy.deepcopy(found[0][0]) for _ in found]
+    for encoder, (known, _) in zip(grown, found, strict=True):
+        start_from(encoder, known)
+    planners = [planner for _, planner in found if planner is not None]
+    return mean_of(grown, shares), mean_of(planners, shares) if planners else None
+
+
+def export_text(paths: list[Path], shares: list[float] | None, out: Path) -> None:
+    """Writes the text encoder, and the list of things where there is one (see text/widen.py)."""
     tokenizer = Tokenizer.from_file(str(out / "tokenizer/tokenizer.json"))
-    encoder, saved = TextEncoder(tokenizer.get_vocab_size()), torch.load(checkpoint, map_location="cpu", weights_only=True)
-    encoder.load_state_dict(saved["encoder"])
+    encoder, planner = mean_text(paths, shares)
+    if encoder.tokens.num_embeddings != tokenizer.get_vocab_size():
+        raise ValueError(f"Expected the text encoder to read the {tokenizer.get_vocab_size()} tokens of {out}, got one of {encoder.tokens.num_embeddings}. Copy its tokenizer there first.")
     prompts = tokenizer.encode_batch(["a chicken on a beach", "a pencil sketch of a fox spinning in the snow"])
     ids, mask = torch.tensor([p.ids for p in prompts]), torch.tensor([p.attention_mask for p in prompts])
     path = out / "text_encoder/model.onnx"
@@ -72,9 +87,7 @@ def export_text(checkpoint: Path, out: Path) -> None:
     graph = Graph(round_to_half(encoder.eval().requires_grad_(False)), {"input_ids": (1,), "attention_mask": (1,)}, ("prompt_embeds",), examples)
     write_half_graph(graph, path)
     hold(path, compare(graph, path).relative, LARGEST)
-    if "planner" in saved:
-        planner = Planner(WIDTH)
-        planner.load_state_dict(saved["planner"])
+    if planner is not None:
         relist(out / "transformer", planner)
 
 
@@ -99,16 +112,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--denoiser", type=Path, nargs="+", help="checkpoints or bundles")
     parser.add_argument("--shares", type=float, nargs="+", help="of each denoiser in their mean")
-    parser.add_argument("--text", type=Path, help="a text encoder's checkpoint")
+    parser.add_argument("--text", type=Path, nargs="+", help="a text encoder's checkpoints, or bundles")
+    parser.add_argument("--text-shares", type=float, nargs="+", help="of each text encoder in their mean")
     parser.add_argument("--out", type=Path, required=True, help="the bundle's folder; what is not given stays as it is there")
     options = parser.parse_args()
     if options.denoiser is None and options.text is None:
         parser.error("Expected --denoiser, --text or both, got neither.")
     if options.shares is not None and options.denoiser is None:
         parser.error("Expected --denoiser with --shares, got none.")
+    if options.text_shares is not None and options.text is None:
+        parser.error("Expected --text with --text-shares, got none.")
     torch.set_num_threads(1)
     if options.text is not None:
-        export_text(options.text, options.out)
+        export_text(options.text, options.text_shares, options.out)
     if options.denoiser is not None:
         export_denoiser(mean_of([load_denoiser(path) for path in options.denoiser], options.shares), options.out)
 

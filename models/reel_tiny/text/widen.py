@@ -141,13 +141,15 @@ def begin_words(encoder: TextEncoder, tokenizer: Tokenizer, known: int, stand_in
             tokens[vocabulary[piece]] = tokens[indices].mean(0)
 
 
-def learnt(path: Path) -> tuple[TextEncoder, Planner]:
-    """What a checkpoint of this training holds, or a bundle."""
+def learnt(path: Path) -> tuple[TextEncoder, Planner | None]:
+    """What a bundle holds, or a checkpoint: one of `text.train` has no planner."""
     if path.is_dir():
         return load_bundled_encoder(path), load_denoiser(path).planner
     saved = torch.load(path, map_location="cpu", weights_only=True)
     encoder = TextEncoder(len(saved["encoder"]["tokens.weight"]), layers=depth(saved["encoder"], "layers"))
     encoder.load_state_dict(saved["encoder"])
+    if "planner" not in saved:
+        return encoder, None
     planner = Planner(WIDTH, len(saved["planner"]["thing.bias"]))
     planner.load_state_dict(saved["planner"])
     return encoder, planner
@@ -246,7 +248,8 @@ def main() -> None:
     start = older
     if options.before is not None:
         start, things = learnt(options.before)
-        planner.load_state_dict(things.state_dict())
+        if things is not None:
+            planner.load_state_dict(things.state_dict())
     start_from(encoder, start)
     begin_words(encoder, tokenizer, start.tokens.num_embeddings, stand_ins)
     learning = [*encoder.parameters(), *planner.thing.requires_grad_(True).parameters()]
