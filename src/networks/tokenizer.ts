@@ -36,7 +36,7 @@ const deadlineMs = 5000;
 interface Vocabulary {
   encode(text: string, options?: { add_special_tokens?: boolean }): { ids: readonly number[] };
   token_to_id(token: string): number | undefined;
-  get_vocab(withAddedTokens: boolean): ReadonlyMap<string, number>;
+  get_vocab(withAddedTokens: boolean): ReadonlyMap<string | undefined, number>;
 }
 
 /** A vocabulary, and the special tokens that its model wants around a prompt. */
@@ -112,7 +112,10 @@ export class PromptTokenizer {
   /** A short word is near too many others. */
   #nearest(word: string): string | undefined {
     if (word.length < 4) return undefined;
-    this.#words ??= [...this.#tokenizer.get_vocab(false).keys()].filter((token) => /^\p{L}{3,}$/u.test(token));
+    // Where ids are missing, the package has `undefined` for a token.
+    this.#words ??= [...this.#tokenizer.get_vocab(false).keys()].filter(
+      (token): token is string => token !== undefined && /^\p{L}{3,}$/u.test(token),
+    );
     return nearestName(word, this.#words, word.length < 8 ? 1 : 2);
   }
 

@@ -119,8 +119,8 @@ test('words that a model was not taught are told, where it says what it knows', 
     const model = await loadModel(folder, { device: 'cpu' });
     const told = async (text: string, negativePrompt?: string) =>
       (await prepareSampling(model, { ...options, negativePrompt }, [{ text }, { text: 'a wug' }], {})).warnings;
-    assert.deepEqual(await told('a wug, (blicket) on a baech', 'dax'), [
-      'tiny-bundle was not taught "wug", "blicket", "baech" (beach?), "dax" and may pass over that; ' +
+    assert.deepEqual(await told('wug, (blicket)', 'baech'), [
+      'tiny-bundle was not taught "wug", "blicket", "baech" (beach?) and may pass over that; ' +
         `\`reelspace models info ${folder}\` lists what it can draw.`,
     ]);
     assert.deepEqual((await prepareSampling(model, options, [{ text: 'a cat on the beach' }], {})).warnings, []);
