@@ -56,12 +56,12 @@ def sample(rng: np.random.Generator) -> Said:
     kind = rng.random()
     if kind < 0.02:
         return Said("", "")
-    if kind < 0.65:
+    if kind < 0.75:
         said = sample_said(rng)
     else:
         spec = sample_spec(rng, held_out=None, styled=0.45)
         plain = plain_caption(spec)
-        if kind < 0.75:
+        if kind < 0.85:
             return Said(plain, plain, spec)
         said = Said(caption(spec, rng), plain, spec)
     return replace(said, prompt=typed(said.prompt, SLIPS, rng))
