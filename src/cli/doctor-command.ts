@@ -3,10 +3,13 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import type { CommandModule } from 'yargs';
 import { ReelspaceError } from '../errors.js';
+import { listPulled } from '../hub/cache.js';
+import { repositoryText } from '../hub/repository.js';
 import { findFfmpeg } from '../media/ffmpeg.js';
 import { listModels, readBundle, verifyBundle } from '../networks/bundle.js';
 import { listDevices } from '../networks/device.js';
 import { exitCodes } from './failure.js';
+import { hubSettings } from './hub-settings.js';
 import { print } from './print.js';
 import { describeBytes } from './run-report.js';
 
@@ -29,7 +32,13 @@ export const doctorCommand: CommandModule = {
   describe: 'Say what is there: ffmpeg, devices, memory, models',
   builder: (yargs) => yargs.option('json', { type: 'boolean', describe: 'print one JSON object on stdout' }),
   handler: async (given) => {
-    const findings = [...machine(), await ffmpeg(), ...(await devices()), ...(await models())];
+    const findings = [
+      ...machine(),
+      await ffmpeg(),
+      ...(await devices()),
+      ...(await models()),
+      ...(await pulledModels()),
+    ];
     const ok = findings.every(({ state }) => state !== 'missing');
     print(given.json === true ? { ok, findings } : describe(findings));
     if (!ok) process.exitCode = exitCodes.failed;
@@ -84,6 +93,25 @@ async function models(): Promise<Finding[]> {
         return { text: `${bundle.manifest.files.length} files, whole` };
       }),
     ),
+  );
+}
+
+/** Of these only what is quickly read is looked at, as their weights may take minutes. */
+async function pulledModels(): Promise<Finding[]> {
+  const { cacheFolder } = await hubSettings();
+  return Promise.all(
+    (await listPulled(cacheFolder)).map(async (listing) => {
+      const model = repositoryText(listing);
+      const finding = await inspect(`model ${model}`, async () => {
+        const { files } = (await readBundle(listing.path)).manifest;
+        const hashed = files.every(({ sha256 }) => sha256 !== undefined);
+        return { text: `${files.length} files${hashed ? `, not hashed: reelspace models verify ${model} does` : ''}` };
+      });
+      // Without it everything else works.
+      if (finding.state !== 'missing') return finding;
+      const again = `Run reelspace models rm ${listing.name}, then reelspace models pull ${model}.`;
+      return { ...finding, state: 'warning' as const, text: `${finding.text} ${again}` };
+    }),
   );
 }
 

@@ -1,7 +1,7 @@
 // `reelspace models`: what models there are, what they can do, whether they are whole, and how they come and go.
 import type { Argv, CommandModule } from 'yargs';
 import { listPulled } from '../hub/cache.js';
-import { defaultRevision } from '../hub/repository.js';
+import { repositoryText } from '../hub/repository.js';
 import { listModels, readBundle, verifyBundle } from '../networks/bundle.js';
 import { estimateMemory, inspectBundle } from '../networks/inspect.js';
 import { hubSettings, resolveModel } from './hub-settings.js';
@@ -57,10 +57,7 @@ async function listAll({ json }: Arguments): Promise<void> {
   const pulled = await listPulled((await hubSettings()).cacheFolder);
   if (json === true) return print({ models, pulled });
   if (models.length + pulled.length === 0) return print('No model is bundled, and none was pulled.');
-  const lines = [
-    ...models.map(({ name, summary }) => `${name}  ${summary}`),
-    ...pulled.map(({ name, revision }) => (revision === defaultRevision ? name : `${name}@${revision}`)),
-  ];
+  const lines = [...models.map(({ name, summary }) => `${name}  ${summary}`), ...pulled.map(repositoryText)];
   print(lines.join('\n'));
 }
 

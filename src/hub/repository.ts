@@ -31,6 +31,11 @@ export function parseRepository(text: string): Repository {
   throw new InvalidOptionError(expected('model', 'org/name or org/name@revision', text));
 }
 
+/** Returns the shortest text that names the repository. */
+export function repositoryText({ name, revision }: Repository): string {
+  return revision === defaultRevision ? name : `${name}@${revision}`;
+}
+
 function split(text: string): Repository {
   const at = text.indexOf('@');
   return at === -1

@@ -43,6 +43,18 @@ test('a model is pulled, listed, used, verified and removed', async () => {
   assert.equal(made.code, 0, made.stderr);
   assert.equal((await run(['models', 'verify', 'org/name'])).code, 0);
 
+  const examined = async () => {
+    const { ok, findings } = JSON.parse((await run(['doctor', '--json'])).stdout);
+    const { state, text } = findings.find(({ about }: { about: string }) => about === 'model org/name');
+    return { ok, state, text };
+  };
+  const whole = await examined();
+  assert.match(whole.text, /^\d+ files, not hashed: reelspace models verify org\/name does$/);
+  await rm(join(path, 'tokenizer/tokenizer.json'));
+  const { ok, state, text } = await examined();
+  assert.deepEqual([whole.state, state, ok], ['ok', 'warning', whole.ok]);
+  assert.match(text, /tokenizer\/tokenizer\.json.* Run reelspace models rm org\/name, then .* pull org\/name\.$/);
+
   const offline = await run(['models', 'pull', 'org/name'], { HF_HUB_OFFLINE: '1' });
   assert.deepEqual([offline.code, /HF_HUB_OFFLINE is set/.test(offline.stderr)], [1, true]);
   assert.equal((await run(['models', 'rm', 'org/name'])).stdout, 'org/name is removed.\n');

@@ -49,7 +49,7 @@ export function commandReference(): string {
     '`reelspace models` lists the bundled and the pulled models, `reelspace models info NAME` says what one can do, `reelspace models verify NAME`',
     'checks its files against their SHA-256, `reelspace models pull ORG/NAME[@REVISION]` brings one from a hub and `reelspace models rm',
     'ORG/NAME` removes it, or what a pull that broke off has left. `reelspace doctor` says what is there to work with: ffmpeg, devices, memory,',
-    'bundled models. All take `--json`.',
+    'models. All take `--json`.',
     '',
   ].join('\n');
 }
