@@ -1,6 +1,6 @@
 """Prints the table of what reel-tiny reaches, row by row: the number, the goal, and whether it is met.
 
-    python -m eval --bundle reel-tiny --data DATA --clips CLIPS [--rows fidelity,accuracy] [--prompts 100] [--out FOLDER]
+    python -m eval --bundle reel-tiny --data DATA --clips CLIPS [--rows fidelity,accuracy] [--runs 100] [--out FOLDER]
 
 Runs the bundle: its graphs in onnxruntime, and the built reelspace command. Clips that were made are kept in --out, so
 that a run goes on where it was cut. The judge is eval/judge.pt (see eval/judge.py); DATA and CLIPS are those of
@@ -42,32 +42,36 @@ class Parts:
 
     @cached_property
     def prompts(self) -> Prompts:
-        return Prompts(self.reelspace, load_judge(self.options.judge), str(self.options.data / ASSETS), self.options.prompts)
+        return Prompts(self.reelspace, load_judge(self.options.judge), str(self.options.data / ASSETS))
 
     @cached_property
     def edits(self) -> Edits:
-        return Edits(self.reelspace, load_judge(self.options.judge), str(self.options.data / ASSETS), self.options.edits)
+        return Edits(self.reelspace, load_judge(self.options.judge), str(self.options.data / ASSETS))
 
 
 def all_rows(parts: Parts) -> list[Row]:
     options = parts.options
+
+    def runs(usual: int) -> int:
+        return usual if options.runs is None else options.runs
+
     return [
         Row("fidelity", lambda: parts.vae.fidelity()),
         Row("worst", lambda: parts.vae.worst()),
         Row("sizes", lambda: parts.vae.sizes(parts.reelspace)),
         Row("speed", lambda: parts.vae.speed()),
         Row("latents", lambda: parts.vae.latents()),
-        Row("accuracy", lambda: parts.prompts.accuracy()),
+        Row("accuracy", lambda: parts.prompts.accuracy(runs(500))),
         Row("vocabulary", vocabulary),
-        Row("wording", lambda: parts.prompts.wording()),
+        Row("wording", lambda: parts.prompts.wording(runs(100))),
         Row("asked", lambda: parts.prompts.asked()),
-        Row("motion", lambda: parts.prompts.motion()),
+        Row("motion", lambda: parts.prompts.motion(runs(500))),
         Row("variety", lambda: parts.prompts.variety()),
-        Row("restyle", lambda: parts.edits.restyle(options.data, options.clips)),
-        Row("image", lambda: parts.edits.image_to_video()),
-        Row("inpaint", lambda: parts.edits.inpaint()),
-        Row("morph", lambda: parts.edits.morph()),
-        Row("steps", lambda: parts.prompts.steps()),
+        Row("restyle", lambda: parts.edits.restyle(runs(48), options.data, options.clips)),
+        Row("image", lambda: parts.edits.image_to_video(runs(48))),
+        Row("inpaint", lambda: parts.edits.inpaint(runs(12))),
+        Row("morph", lambda: parts.edits.morph(runs(12))),
+        Row("steps", lambda: parts.prompts.steps(runs(40))),
         Row("time", lambda: parts.edits.time()),
     ]
 
@@ -80,8 +84,7 @@ def main() -> None:
     parser.add_argument("--judge", type=Path, default=WEIGHTS)
     parser.add_argument("--out", type=Path, default=ROOT / "models/scratch/eval")
     parser.add_argument("--rows", help="names, with commas between (default: all)")
-    parser.add_argument("--prompts", type=int, default=500, help="for accuracy, wording, motion and steps")
-    parser.add_argument("--edits", type=int, default=48, help="runs for restyle, image, inpaint and morph")
+    parser.add_argument("--runs", type=int, help="clips, or pairs of clips, that a row is measured by (default: as many as in the model card)")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

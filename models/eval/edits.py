@@ -56,16 +56,22 @@ def flicker(clip: np.ndarray) -> float:
     return float(np.abs(2 * grey[1:-1] - grey[:-2] - grey[2:]).mean() / grey.std())
 
 
+def unstyled_specs(count: int, seed: int) -> list[Spec]:
+    """Combinations that training never saw, in no style; the first ones are the same for any count."""
+    rng = np.random.default_rng(seed)
+    return [sample_spec(rng, held_out=True, styled=0.0) for _ in range(count)]
+
+
 class Edits:
-    """`count` runs a row."""
+    """Rows of `count` runs each."""
 
-    def __init__(self, reelspace: Reelspace, judge: Judge, assets: str, count: int) -> None:
-        self.reelspace, self.judge, self.assets, self.count = reelspace, judge, assets, count
+    def __init__(self, reelspace: Reelspace, judge: Judge, assets: str) -> None:
+        self.reelspace, self.judge, self.assets = reelspace, judge, assets
 
-    def restyle(self, data: Path, clips: Path) -> Iterator[Number]:
+    def restyle(self, count: int, data: Path, clips: Path) -> Iterator[Number]:
         right, structure, flickers, best = [], [], [], []
         paths = held_out_paths(data, clips)
-        for index in range(min(self.count, len(paths) * len(RESTYLES))):
+        for index in range(min(count, len(paths) * len(RESTYLES))):
             # Each clip in another style before any comes again.
             style = list(RESTYLES)[(index + index // len(paths)) % len(RESTYLES)]
             clip = square(read_video(paths[index % len(paths)], None, FRAMES), SIZE, FRAMES)
@@ -84,10 +90,6 @@ class Edits:
         yield Number("flicker against the source's own, median", float(np.median(flickers)), 1.5, 1.1, "{:.2f}x", reaches=under)
         yield Number("what the styles' own filters make of it", float(np.median([one for _, one, _ in best])), form="{:.2f}x")
 
-    def _specs(self, seed: int) -> list[Spec]:
-        rng = np.random.default_rng(seed)
-        return [sample_spec(rng, held_out=True, styled=0.0) for _ in range(self.count)]
-
     def _loss(self, made: np.ndarray, given: np.ndarray, keep: np.ndarray | None = None) -> float:
         """dB that kept frames lose against the VAE's round trip of what was given; `keep` [H, W] picks pixels."""
         trip = self.reelspace.clip("reconstruct", self.reelspace.source(given))
@@ -95,9 +97,9 @@ class Edits:
             made, trip, given = (clip[:, keep][:, :, None] for clip in (made, trip, given))
         return float((psnr(trip, given) - psnr(made, given)).mean())
 
-    def image_to_video(self) -> Iterator[Number]:
+    def image_to_video(self, count: int) -> Iterator[Number]:
         losses, moves = [], []
-        for seed, spec in enumerate(self._specs(11)):
+        for seed, spec in enumerate(unstyled_specs(count, 11)):
             clip = render(spec, self.assets)
             made = self.reelspace.clip("animate", self.reelspace.source(clip[:1]), plain_caption(spec), "--seed", str(seed))
             losses.append(self._loss(made[:1], clip[:1]))
@@ -105,9 +107,9 @@ class Edits:
         yield Number(f"first frame: dB below its round trip, worst of {len(losses)}", max(losses), 1, EQUAL, reaches=at_most)
         yield share("motion right", float(np.mean(moves)))
 
-    def inpaint(self) -> Iterator[Number]:
+    def inpaint(self, count: int) -> Iterator[Number]:
         losses, right = [], []
-        for seed, spec in enumerate(self._specs(12)):
+        for seed, spec in enumerate(unstyled_specs(count, 12)):
             clip = render(spec, self.assets)
             other = THING_NAMES[(THING_NAMES.index(str(spec.thing)) + 37) % len(THING_NAMES)]
             wanted = plain_caption(replace(spec, thing=other))
@@ -123,9 +125,9 @@ class Edits:
         yield Number(f"outside: dB below the round trip, mean of {len(losses)}", float(np.mean(losses)), 1, EQUAL, reaches=at_most)
         yield share("inside: the thing asked for", float(np.mean(right)), 0.70, 0.90)
 
-    def morph(self) -> Iterator[Number]:
+    def morph(self, count: int) -> Iterator[Number]:
         losses, jumps, whole, faded = [], [], [], []
-        for seed, spec in enumerate(self._specs(13)):
+        for seed, spec in enumerate(unstyled_specs(count, 13)):
             other = THING_NAMES[(THING_NAMES.index(str(spec.thing)) + 61) % len(THING_NAMES)]
             ends = [render(replace(spec, motion="still", thing=thing), self.assets, frames=1) for thing in (str(spec.thing), other)]
             made = self.reelspace.clip("morph", *(self.reelspace.source(end) for end in ends), "--seed", str(seed))

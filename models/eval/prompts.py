@@ -39,6 +39,11 @@ def held_out_specs(count: int) -> list[Spec]:
     return [sample_spec(rng, held_out=True, styled=STYLED) for _ in range(count)]
 
 
+def plainly(count: int) -> list[str]:
+    """What training calls them."""
+    return [plain_caption(spec) for spec in held_out_specs(count)]
+
+
 def said_otherwise(spec: Spec, rng: np.random.Generator) -> str:
     """Synonyms, other orders and missing parts; a quarter of them misspelt."""
     words = caption(spec, rng)
@@ -46,18 +51,17 @@ def said_otherwise(spec: Spec, rng: np.random.Generator) -> str:
 
 
 class Prompts:
-    """Clips of `count` held-out combinations, and the rows that judge them."""
+    """Clips of words, and the rows that judge them, most of them over the first `count` held-out combinations."""
 
-    def __init__(self, reelspace: Reelspace, judge: Judge, assets: str, count: int) -> None:
+    def __init__(self, reelspace: Reelspace, judge: Judge, assets: str) -> None:
         self.reelspace, self.judge, self.assets = reelspace, judge, assets
-        self.specs = held_out_specs(count)
 
     def make(self, prompt: str, seed: int, *arguments: str) -> np.ndarray:
         return self.reelspace.clip("generate", prompt, "--seed", str(seed), *arguments)
 
     def right(self, prompts: list[str], *arguments: str) -> dict[str, float]:
-        """The share named as meant, by aspect, where the prompts stand for the first specs."""
-        hits = self.hits(prompts, [meant(spec) for spec in self.specs[: len(prompts)]], *arguments)
+        """The share named as meant, by aspect, where the prompts stand for the first held-out combinations."""
+        hits = self.hits(prompts, [meant(spec) for spec in held_out_specs(len(prompts))], *arguments)
         return {name: float(np.mean(values)) for name, values in hits.items()}
 
     def hits(self, prompts: list[str], meanings: Iterable[dict[str, str | None]], *arguments: str) -> dict[str, list[bool]]:
@@ -70,19 +74,16 @@ class Prompts:
                     hits[name].append(said[name] == wanted[name])
         return hits
 
-    def plain(self, count: int | None = None) -> list[str]:
-        return [plain_caption(spec) for spec in self.specs[:count]]
+    def accuracy(self, count: int) -> Iterator[Number]:
+        for name, right in self.right(plainly(count)).items():
+            yield share(f"{name} right, {count} held-out combinations", right, *GOALS[name])
 
-    def accuracy(self) -> Iterator[Number]:
-        for name, right in self.right(self.plain()).items():
-            yield share(f"{name} right, {len(self.specs)} held-out combinations", right, *GOALS[name])
-
-    def wording(self) -> Iterator[Number]:
+    def wording(self, count: int) -> Iterator[Number]:
         rng = np.random.default_rng(7)
-        plainly, otherwise = self.right(self.plain()), self.right([said_otherwise(spec, rng) for spec in self.specs])
+        plain, otherwise = self.right(plainly(count)), self.right([said_otherwise(spec, rng) for spec in held_out_specs(count)])
         for name in ASPECTS:
-            yield Number(f"{name}: points lost when said otherwise", 100 * (plainly[name] - otherwise[name]), form="{:.1f}")
-        lost = float(np.mean([100 * (plainly[name] - otherwise[name]) for name in ASPECTS]))
+            yield Number(f"{name}: points lost when said otherwise", 100 * (plain[name] - otherwise[name]), form="{:.1f}")
+        lost = float(np.mean([100 * (plain[name] - otherwise[name]) for name in ASPECTS]))
         yield Number("points lost, mean of the four", lost, 10, 3, "{:.1f}", reaches=under)
 
     def asked(self) -> Iterator[Number]:
@@ -90,16 +91,16 @@ class Prompts:
         for name, right in self.hits([one["prompt"] for one in ASKED], ASKED).items():
             yield share(f"{name} right, {len(right)} prompts in people's own words", float(np.mean(right)))
 
-    def motion(self) -> Iterator[Number]:
+    def motion(self, count: int) -> Iterator[Number]:
         alike, jumps, steps = 0, 0, 0
-        for seed, (prompt, spec) in enumerate(zip(self.plain(), self.specs, strict=True)):
-            made = motion_steps(self.make(prompt, seed))
+        for seed, spec in enumerate(held_out_specs(count)):
+            made = motion_steps(self.make(plain_caption(spec), seed))
             known = [motion_steps(render(replace(spec, seed=other), self.assets)) for other in (1, 2, 3)]
             ratio = made.mean() / np.mean(known)
             alike += 0.5 <= ratio <= 2
             jumps += int((made > JUMP * np.max(known)).sum())
             steps += len(made)
-        yield share("clips with motion energy within 2x of renders", alike / len(self.specs), 0.90, 0.99)
+        yield share("clips with motion energy within 2x of renders", alike / count, 0.90, 0.99)
         yield Number("frames that jump", 100 * jumps / steps, 1, 0, "{:.2f} %", reaches=under)
 
     def variety(self) -> Iterator[Number]:
@@ -111,13 +112,14 @@ class Prompts:
             ratios.append(spread(made) / spread(known))
         yield Number(f"distance of {SEEDS} seeds against {SEEDS} renders, {len(VARIED)} prompts", float(np.mean(ratios)), 0.6, 0.9)
 
-    def steps(self) -> Iterator[Number]:
-        full = self.right(self.plain(), "--steps", "30")
-        mean = {30: float(np.mean(list(full.values())))}
-        yield share("mean accuracy at 30 steps", mean[30])
-        for count, least, aim in ((8, 5, None), (4, None, 2)):
-            mean[count] = float(np.mean(list(self.right(self.plain(), "--steps", str(count)).values())))
-            yield Number(f"points lost at {count} steps", 100 * (mean[30] - mean[count]), least, aim, "{:.1f}", reaches=at_most)
+    def steps(self, count: int) -> Iterator[Number]:
+        def mean(steps: int) -> float:
+            return float(np.mean(list(self.right(plainly(count), "--steps", str(steps)).values())))
+
+        full = mean(30)
+        yield share("mean accuracy at 30 steps", full)
+        for steps, least, aim in ((8, 5, None), (4, None, 2)):
+            yield Number(f"points lost at {steps} steps", 100 * (full - mean(steps)), least, aim, "{:.1f}", reaches=at_most)
 
 
 def vocabulary() -> Iterator[Number]:

@@ -5,6 +5,8 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import torch
 
 from eval import reelspace
+from eval.__main__ import all_rows
 from eval.clips import motion_steps, psnr, read_folder, ssim, write_clip, write_picture
 from eval.edits import RESTYLES, edge_correlation, flicker
 from eval.fading import between, cross_fade, shows_both
@@ -174,6 +177,16 @@ def test_prompts_are_held_out_and_the_same_for_any_count() -> None:
     assert all(number.verdict() for number in vocabulary())
 
 
+@pytest.mark.parametrize(("asked", "counts"), [(None, [500, 100, 500, 48, 48, 12, 12, 40]), (7, [7] * 8)])
+def test_rows_are_measured_by_as_many_runs_as_in_the_card_or_as_are_asked_for(asked: int | None, counts: list[int]) -> None:
+    made = Mock()
+    parts = SimpleNamespace(options=SimpleNamespace(runs=asked, data=None, clips=None), prompts=made, edits=made)
+    for row in all_rows(parts):
+        if row.key not in ("fidelity", "worst", "sizes", "speed", "latents", "vocabulary"):
+            row.measure()
+    assert [call.args[0] for call in made.mock_calls if call.args] == counts
+
+
 def test_prompts_are_judged_by_what_they_speak_of(monkeypatch: pytest.MonkeyPatch) -> None:
     named = {"a fox": ("fox", "snow", "left", "none"), "a cat": ("dog", "snow", "left", "neon")}
     prompts = Prompts.__new__(Prompts)
@@ -182,7 +195,8 @@ def test_prompts_are_judged_by_what_they_speak_of(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("eval.prompts.name_clips", lambda _, clips: [dict(zip(ASPECTS, named[clip[0]], strict=True)) for clip in clips])
     wanted = [dict(zip(ASPECTS, one, strict=True)) for one in (("fox", None, "left", "none"), ("cat", "snow", None, "none"))]
     assert prompts.hits(["a fox", "a cat"], wanted) == {"thing": [True, False], "scene": [True], "motion": [True], "style": [True, False]}
-    prompts.specs = [Spec("fox", "snow", "left", "none", 0), Spec("cat", "snow", "left", "none", 0), Spec("bat", "sea", "left", "none", 0)]
+    specs = [Spec("fox", "snow", "left", "none", 0), Spec("cat", "snow", "left", "none", 0), Spec("bat", "sea", "left", "none", 0)]
+    monkeypatch.setattr("eval.prompts.held_out_specs", lambda count: specs[:count])
     assert prompts.right(["a fox", "a cat"]) == {"thing": 0.5, "scene": 1, "motion": 1, "style": 0.5}
 
 
