@@ -114,7 +114,8 @@ def test_samples_are_what_they_are_to_be_made_from(tasks: Tasks, made: Path) -> 
         number = int(one.target[0, 0, 0, 0])
         name, row = SETS[number // 100], number % 100
         kinds.add((keep, follow, name))
-        assert one.target.shape == (16, 7, 16, 16) and not (keep and follow) and one.taught != follow
+        assert one.target.shape == (16, 7, 16, 16) and not (keep and follow)
+        assert one.taught != follow and one.guided == (not follow and one.text != "")
         if keep:
             assert np.array_equal(one.condition, one.target)
         elif follow:
@@ -138,7 +139,7 @@ def test_styles_learnt_afresh_are_not_taught(tasks: Tasks, made: Path) -> None:
         one = some.picture()
         number = int(one.target[0, 0, 0, 0])
         style, follow = rows[SETS[number // 100]][number % 100]["style"], one.mask[1].max() > 0
-        assert one.taught == (not follow and style not in some.afresh)
+        assert one.taught == (not follow and style not in some.afresh) and one.guided == (not follow and one.text != "")
         seen.add((bool(one.taught), style in some.afresh, bool(follow)))
     assert {(True, False, False), (False, True, False), (False, False, True)} <= seen
 
@@ -158,6 +159,7 @@ def test_training_draws_as_its_options_say(tasks: Tasks, made: Path) -> None:
     options.afresh, options.restyled = (), FREE
     batch, _ = Feeds(options, 0).next(False)
     assert torch.equal(batch.taught, batch.mask[:, 1].amax((1, 2, 3)) == 0) and batch.mask[:, 1].any()
+    assert not (batch.guided & ~batch.taught).any() and batch.guided.any()
 
 
 def test_faint_styles_are_drawn_more_often(tasks: Tasks, made: Path) -> None:

@@ -172,8 +172,8 @@ def test_every_parameter_has_one_owner() -> None:
 
 def batch_of(target: torch.Tensor, condition: torch.Tensor, mask: torch.Tensor, posed: float) -> Batch:
     size, _, frames = target.shape[:3]
-    words = torch.zeros(2, size, 1, dtype=torch.long)
-    return Batch(target, condition, mask, *words, torch.zeros(size), torch.zeros(size, frames, MOMENTS, POSE), torch.full((size,), posed), mask[:, 1].amax((1, 2, 3)) == 0)
+    words, made = torch.zeros(2, size, 1, dtype=torch.long), mask[:, 1].amax((1, 2, 3)) == 0
+    return Batch(target, condition, mask, *words, torch.zeros(size), torch.zeros(size, frames, MOMENTS, POSE), torch.full((size,), posed), made, made)
 
 
 BUNDLE = Path(__file__).parents[1] / "reel-tiny"
@@ -214,10 +214,12 @@ def test_errors_count_by_what_they_show_and_steps_of_them_by_its_square() -> Non
 
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("scale", [1.0, 2.0])
-def test_a_guide_predicts_with_guidance_what_it_teaches(denoiser: Denoiser, whole: bool, scale: float) -> None:
-    latents, timestep, text, condition, mask = example(2, 3, 8, 8, 5)
-    mask[:, 1] = torch.tensor([0.0, 1.0])[:, None, None, None]
-    batch, truth, nothing = batch_of(latents, condition, mask, posed=0), torch.full_like(latents, 7), torch.randn(1, *text.shape[1:])
+def test_a_guide_predicts_with_guidance_what_it_teaches_and_what_it_is_shown(denoiser: Denoiser, whole: bool, scale: float) -> None:
+    latents, timestep, text, condition, mask = example(4, 3, 8, 8, 5)
+    mask[:, 1] = 0
+    taught, guided = torch.tensor([True, True, False, False]), torch.tensor([True, False, True, False])
+    batch = batch_of(latents, condition, mask, posed=0)._replace(taught=taught, guided=guided)
+    truth, nothing = torch.full_like(latents, 7), torch.randn(1, *text.shape[1:])
     asked = []
 
     def denoise(*inputs: torch.Tensor, **first: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -227,7 +229,9 @@ def test_a_guide_predicts_with_guidance_what_it_teaches(denoiser: Denoiser, whol
     made = Guide(denoise, scale, nothing, whole)(latents, timestep, text, batch, truth)
     told, untold = (denoiser.denoise(latents, timestep, words, condition, mask, first_frame=batch.first_frame)[0] for words in (text, nothing.expand_as(text)))
     torch.testing.assert_close(made[0], (untold + scale * (told - untold))[0])
-    assert torch.equal(made[1], truth[1]) and asked == [2 if whole else 1] * int(scale)
+    torch.testing.assert_close(made[1], told[1])
+    torch.testing.assert_close(made[2], (untold + scale * (truth - untold))[2])
+    assert torch.equal(made[3], truth[3]) and asked == [4 if whole else 2] * int(scale)
 
 
 def test_what_is_learnt_of_a_guide_rests_where_the_target_rests() -> None:
@@ -351,6 +355,7 @@ def test_bfloat16_is_for_cpus_that_calculate_in_it(capabilities: dict[str, bool]
     [
         (train.main, "--cache c --bundle b --planner p --out o --restyled 0.9", "Expected --restyled from 0 to 0.88, got 0.9"),
         (train.main, "--cache c --bundle b --planner p --out o --restyled -0.1", "Expected --restyled from 0 to 0.88, got -0.1"),
+        (train.main, "--cache c --bundle b --out o", "Expected --planner or --from, got neither"),
         (export.main, "--out o", "Expected --denoiser, --text or both, got neither"),
         (export.main, "--text t --shares 1 --out o", "Expected --denoiser with --shares, got none"),
     ],

@@ -39,7 +39,7 @@ class Sample:
     """One sample: target and condition [16, t, h, w], mask [2, t, h, w] (keep, follow), words, index of the first frame.
 
     `poses` [t, 4, 5] says where the thing is that the words name, if they do (see planner.py). `taught`: where a network is learnt from another,
-    it is what that one makes that counts.
+    it is what that one makes that counts. `guided`: where guidance is learnt, its words are guided by.
     """
 
     target: np.ndarray
@@ -49,12 +49,13 @@ class Sample:
     first_frame: int
     poses: np.ndarray | None = None
     taught: bool = False
+    guided: bool = False
 
 
 class Batch(NamedTuple):
     """Samples side by side, target and condition [B, 16, t, h, w] in float16; words as `tokens` and `attention` [B, 32].
 
-    Where nothing is known of `poses` [B, t, 4, 5], `posed` [B] is 0. `taught` [B], bool: of the samples.
+    Where nothing is known of `poses` [B, t, 4, 5], `posed` [B] is 0. `taught` and `guided` [B], bool: of the samples.
     """
 
     target: Tensor
@@ -66,6 +67,7 @@ class Batch(NamedTuple):
     poses: Tensor
     posed: Tensor
     taught: Tensor
+    guided: Tensor
 
     def on(self, device: torch.device) -> Batch:
         """All of it there, numbers of 16 bits as such of 32."""
@@ -74,7 +76,7 @@ class Batch(NamedTuple):
 
 
 class Tasks:
-    """Samples from the encoded sets of a cache folder (see cache.py). No sample in the styles `afresh` is taught, nor any that follows a source.
+    """Samples from the encoded sets of a cache folder (see cache.py). No sample in the styles `afresh` is taught, nor is any that follows a source taught or guided.
 
     `restyled`: the share of single frames that are restyles, FREE at most.
     """
@@ -131,7 +133,7 @@ class Tasks:
         spec = self._spec(name, row)
         text = "" if spec is None or self.rng.random() < 0.1 else caption(spec, self.rng)
         mask = np.zeros((2, *target.shape[1:]), np.float32)
-        return Sample(target, np.zeros_like(target), mask, text, first, self._poses(name, row, first, count, spec, text), self._taught(name, row))
+        return Sample(target, np.zeros_like(target), mask, text, first, self._poses(name, row, first, count, spec, text), self._taught(name, row), text != "")
 
     def _hole(self, name: str, row: int, shape: tuple[int, ...]) -> np.ndarray:
         """1 where the picture is kept: around the thing, or around any box."""
@@ -169,7 +171,7 @@ class Tasks:
         if spec is not None and rng.random() < 0.9:
             # The scene is in view already, so the words may leave it out.
             text = caption(replace(spec, scene="plain") if spec.thing is not None and rng.random() < 0.4 else spec, rng)
-        return Sample(target, target, mask, text, first, self._poses(name, row, first, count, spec, text), self._taught(name, row))
+        return Sample(target, target, mask, text, first, self._poses(name, row, first, count, spec, text), self._taught(name, row), text != "")
 
     def picture(self) -> Sample:
         """One latent frame from anywhere in a clip."""
@@ -215,4 +217,5 @@ class Tasks:
             stack(nowhere if one.poses is None else one.poses for one in samples),
             torch.tensor([float(one.poses is not None) for one in samples]),
             torch.tensor([one.taught for one in samples]),
+            torch.tensor([one.guided for one in samples]),
         )

@@ -60,7 +60,9 @@ Denoise = Callable[..., tuple[Tensor, Tensor]]
 class Guide:
     """What a network that learns no more predicts with classifier-free guidance, for another to predict in one pass (Meng et al. 2022, arXiv:2210.03142).
 
-    `nothing` [1, 32, 192]: the empty prompt. `whole`: it is asked about all of a batch, as a compiled network works on batches of one size.
+    What is not taught is guided too: away from what that network predicts untold, towards the truth. On average that is what guidance of a network which learnt
+    such truths would predict, so that one which has learnt guidance can learn further things. `nothing` [1, 32, 192]: the empty prompt. `whole`: it is asked
+    about all of a batch, as a compiled network works on batches of one size.
     """
 
     def __init__(self, denoise: Denoise, scale: float, nothing: Tensor, whole: bool = False) -> None:
@@ -68,17 +70,23 @@ class Guide:
 
     @torch.no_grad()
     def __call__(self, noisy: Tensor, timestep: Tensor, text: Tensor, batch: Batch, truth: Tensor) -> Tensor:
-        """The prediction [B, 16, t, h, w]; `truth`, what it would be of a perfect network, of samples that are not taught."""
-        asked = torch.full_like(batch.taught, True) if self.whole else batch.taught
-        aim = truth.clone()
-        if asked.any():
-            text, noisy, timestep, *rest, first = (x[asked] for x in (text, noisy, timestep, batch.condition, batch.mask, batch.first_frame))
-            made = self.denoise(noisy, timestep, text, *rest, first_frame=first)[0].float()
-            if self.scale != 1:
-                untold = self.denoise(noisy, timestep, self.nothing.expand(text.shape).contiguous(), *rest, first_frame=first)[0].float()
-                made = torch.lerp(untold, made, self.scale)
-            aim[asked] = torch.where(batch.taught[asked][:, None, None, None, None], made, truth[asked])
-        return aim
+        """What to predict [B, 16, t, h, w]; `truth`, what would be predicted of each sample by a network that knew it."""
+        inputs = (noisy, timestep, batch.condition, batch.mask, batch.first_frame)
+        aim = self._predicted(batch.taught, text, inputs, truth)
+        if self.scale == 1:
+            return aim
+        untold = self._predicted(batch.guided, self.nothing.expand(text.shape), inputs, aim)
+        return torch.lerp(untold, aim, self.scale)
+
+    def _predicted(self, which: Tensor, text: Tensor, inputs: tuple[Tensor, ...], others: Tensor) -> Tensor:
+        """The network's predictions of the samples `which` [B], and `others` of the rest."""
+        if not which.any():
+            return others
+        asked = torch.full_like(which, True) if self.whole else which
+        noisy, timestep, words, *rest, first = (x[asked].contiguous() for x in (*inputs[:2], text, *inputs[2:]))
+        made = others.clone()
+        made[asked] = self.denoise(noisy, timestep, words, *rest, first_frame=first)[0].float()
+        return torch.where(which[:, None, None, None, None], made, others)
 
 
 @torch.no_grad()
@@ -105,7 +113,7 @@ def flow_loss(
     """Mean squared error in the network's own unit-variance target, and of its steps in time, most of all where the target has none; what is kept counts a tenth.
 
     `text` [B, 32, 192]: the batch's words. `gains` [16]: an error counts by what it shows in pixels, a step between frames by the square of it, as flicker is seen
-    in flat areas first. Where the thing was found to be counts too. With a `guide` what it predicts is aimed at, but no step in time where the target has none.
+    in flat areas first. Where the thing was found to be counts too. With a `guide` what it says is aimed at, but no step in time where the target has none.
     `exact`: in float32 throughout.
     """
     size, device = len(batch.target), batch.target.device
@@ -387,13 +395,14 @@ def std_ratio(start: Path, vae: Path | None) -> Tensor | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("cache", "bundle", "planner", "out"):
+    for name in ("cache", "bundle", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--planner", type=Path, help="needed without --from, whose own is kept where none is named")
     parser.add_argument("--vae", type=Path, help="a checkpoint")
     parser.add_argument("--from", dest="start", type=Path, help="a bundle or a checkpoint to begin at; of a bundle the latents' deviations are minded, if --vae has others")
     parser.add_argument("--teacher", type=Path, help="learn to make in one pass what this bundle or checkpoint makes with --guide; with 1, to go on making what it makes")
-    parser.add_argument("--guide", type=float, default=2.0, help="the guidance of --teacher")
-    parser.add_argument("--afresh", nargs="*", choices=STYLE_NAMES, default=(), help="styles that --teacher does otherwise than the cache does")
+    parser.add_argument("--guide", type=float, default=2.0, help="the guidance of --teacher, and of what --afresh names")
+    parser.add_argument("--afresh", nargs="*", choices=STYLE_NAMES, default=(), help="styles to learn from the cache, as --teacher makes them otherwise or not well")
     parser.add_argument("--restyled", type=float, default=0.43, help=f"share of single frames that are restyles, {FREE} at most")
     parser.add_argument("--picture-minutes", type=float, default=28)
     parser.add_argument("--clip-minutes", type=float, default=27)
@@ -412,12 +421,15 @@ def main() -> None:
     options = parser.parse_args()
     if not 0 <= options.restyled <= FREE:
         parser.error(f"Expected --restyled from 0 to {FREE}, got {options.restyled}.")
+    if options.planner is None and options.start is None:
+        parser.error("Expected --planner or --from, got neither. Train a planner first, or begin at a bundle.")
     torch.manual_seed(options.seed)
     torch.set_num_threads(1)  # before forking: OpenMP's threads don't survive a fork
     os.makedirs(options.out, exist_ok=True)
     model, teacher = (path and grow_denoiser(path, std_ratio(path, options.vae)) for path in (options.start, options.teacher))
     model = model or Denoiser(Config())
-    model.planner.load_state_dict(torch.load(options.planner, map_location="cpu", weights_only=True))
+    if options.planner is not None:
+        model.planner.load_state_dict(torch.load(options.planner, map_location="cpu", weights_only=True))
     device = training_device(options.device)
     teacher = teacher and teacher.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
     shared = Shared(options.workers, options.out / "checkpoint.pt", model, device)
