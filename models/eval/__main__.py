@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--judge", type=Path, default=WEIGHTS)
     parser.add_argument("--out", type=Path, default=ROOT / "models/scratch/eval")
     parser.add_argument("--rows", help="names, with commas between (default: all)")
-    parser.add_argument("--runs", type=int, help="clips, or pairs of clips, that a row is measured by (default: as many as in the model card)")
+    parser.add_argument("--runs", type=int, help="clips, or pairs of clips, that each row is measured by whose number of them is not fixed (default: as many as in the model card)")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

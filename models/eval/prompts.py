@@ -39,8 +39,8 @@ def held_out_specs(count: int) -> list[Spec]:
     return [sample_spec(rng, held_out=True, styled=STYLED) for _ in range(count)]
 
 
-def plainly(count: int) -> list[str]:
-    """What training calls them."""
+def plain_prompts(count: int) -> list[str]:
+    """The first held-out combinations as training calls them."""
     return [plain_caption(spec) for spec in held_out_specs(count)]
 
 
@@ -75,12 +75,12 @@ class Prompts:
         return hits
 
     def accuracy(self, count: int) -> Iterator[Number]:
-        for name, right in self.right(plainly(count)).items():
+        for name, right in self.right(plain_prompts(count)).items():
             yield share(f"{name} right, {count} held-out combinations", right, *GOALS[name])
 
     def wording(self, count: int) -> Iterator[Number]:
         rng = np.random.default_rng(7)
-        plain, otherwise = self.right(plainly(count)), self.right([said_otherwise(spec, rng) for spec in held_out_specs(count)])
+        plain, otherwise = self.right(plain_prompts(count)), self.right([said_otherwise(spec, rng) for spec in held_out_specs(count)])
         for name in ASPECTS:
             yield Number(f"{name}: points lost when said otherwise", 100 * (plain[name] - otherwise[name]), form="{:.1f}")
         lost = float(np.mean([100 * (plain[name] - otherwise[name]) for name in ASPECTS]))
@@ -114,7 +114,7 @@ class Prompts:
 
     def steps(self, count: int) -> Iterator[Number]:
         def mean(steps: int) -> float:
-            return float(np.mean(list(self.right(plainly(count), "--steps", str(steps)).values())))
+            return float(np.mean(list(self.right(plain_prompts(count), "--steps", str(steps)).values())))
 
         full = mean(30)
         yield share("mean accuracy at 30 steps", full)

@@ -198,6 +198,13 @@ def test_prompts_are_judged_by_what_they_speak_of(monkeypatch: pytest.MonkeyPatc
     specs = [Spec("fox", "snow", "left", "none", 0), Spec("cat", "snow", "left", "none", 0), Spec("bat", "sea", "left", "none", 0)]
     monkeypatch.setattr("eval.prompts.held_out_specs", lambda count: specs[:count])
     assert prompts.right(["a fox", "a cat"]) == {"thing": 0.5, "scene": 1, "motion": 1, "style": 0.5}
+    monkeypatch.setattr("eval.prompts.plain_caption", lambda spec: f"a {spec.thing}")
+    assert [number.value for number in prompts.accuracy(2)] == [50, 100, 100, 50]
+    assert [number.value for number in prompts.accuracy(1)] == [100] * 4
+    asked = []
+    prompts.right = lambda said, *arguments: asked.append((said, arguments)) or {"thing": 1.0 if "30" in arguments else 0.5}
+    assert [number.value for number in prompts.steps(2)] == [100, 50, 50]
+    assert asked == [(["a fox", "a cat"], ("--steps", steps)) for steps in ("30", "8", "4")]
 
 
 def test_the_judge_sees_five_moments_of_any_clip(clip: np.ndarray) -> None:

@@ -96,21 +96,18 @@ async function models(): Promise<Finding[]> {
   );
 }
 
-/** Of these only what is quickly read is looked at, as their weights may take minutes. */
+/** Of these only what is quickly read is looked at, as their weights may take minutes. Without one of them everything else works. */
 async function pulledModels(): Promise<Finding[]> {
   const { cacheFolder } = await hubSettings();
   return Promise.all(
-    (await listPulled(cacheFolder)).map(async (listing) => {
+    (await listPulled(cacheFolder)).map((listing) => {
       const model = repositoryText(listing);
-      const finding = await inspect(`model ${model}`, async () => {
+      const look = async () => {
         const { files } = (await readBundle(listing.path)).manifest;
         const hashed = files.every(({ sha256 }) => sha256 !== undefined);
         return { text: `${files.length} files${hashed ? `, not hashed: reelspace models verify ${model} does` : ''}` };
-      });
-      // Without it everything else works.
-      if (finding.state !== 'missing') return finding;
-      const again = `Run reelspace models rm ${listing.name}, then reelspace models pull ${model}.`;
-      return { ...finding, state: 'warning' as const, text: `${finding.text} ${again}` };
+      };
+      return inspect(`model ${model}`, look, 'warning');
     }),
   );
 }
@@ -118,12 +115,13 @@ async function pulledModels(): Promise<Finding[]> {
 async function inspect(
   about: string,
   look: () => Promise<{ state?: Finding['state']; text: string }>,
+  ifFailing: Finding['state'] = 'missing',
 ): Promise<Finding> {
   try {
     const { state = 'ok', text } = await look();
     return { about, state, text };
   } catch (error) {
-    if (error instanceof ReelspaceError) return { about, state: 'missing', text: error.message };
+    if (error instanceof ReelspaceError) return { about, state: ifFailing, text: error.message };
     throw error;
   }
 }

@@ -39,7 +39,7 @@ class Sample:
     """One sample: target and condition [16, t, h, w], mask [2, t, h, w] (keep, follow), words, index of the first frame.
 
     `poses` [t, 4, 5] says where the thing is that the words name, if they do (see planner.py). `taught`: where a network is learnt from another,
-    it is what that one makes that counts. `guided`: where guidance is learnt, its words are guided by.
+    it is what that one makes that counts.
     """
 
     target: np.ndarray
@@ -49,7 +49,11 @@ class Sample:
     first_frame: int
     poses: np.ndarray | None = None
     taught: bool = False
-    guided: bool = False
+
+    @property
+    def guided(self) -> bool:
+        """Whether it is by guidance that its words are to count: where there are some, and no source is followed."""
+        return self.text != "" and not self.mask[1].any()
 
 
 class Batch(NamedTuple):
@@ -76,7 +80,7 @@ class Batch(NamedTuple):
 
 
 class Tasks:
-    """Samples from the encoded sets of a cache folder (see cache.py). No sample in the styles `afresh` is taught, nor is any that follows a source taught or guided.
+    """Samples from the encoded sets of a cache folder (see cache.py). No sample in the styles `afresh` is taught, nor any that follows a source.
 
     `restyled`: the share of single frames that are restyles, FREE at most.
     """
@@ -133,7 +137,7 @@ class Tasks:
         spec = self._spec(name, row)
         text = "" if spec is None or self.rng.random() < 0.1 else caption(spec, self.rng)
         mask = np.zeros((2, *target.shape[1:]), np.float32)
-        return Sample(target, np.zeros_like(target), mask, text, first, self._poses(name, row, first, count, spec, text), self._taught(name, row), text != "")
+        return Sample(target, np.zeros_like(target), mask, text, first, self._poses(name, row, first, count, spec, text), self._taught(name, row))
 
     def _hole(self, name: str, row: int, shape: tuple[int, ...]) -> np.ndarray:
         """1 where the picture is kept: around the thing, or around any box."""
@@ -171,7 +175,7 @@ class Tasks:
         if spec is not None and rng.random() < 0.9:
             # The scene is in view already, so the words may leave it out.
             text = caption(replace(spec, scene="plain") if spec.thing is not None and rng.random() < 0.4 else spec, rng)
-        return Sample(target, target, mask, text, first, self._poses(name, row, first, count, spec, text), self._taught(name, row), text != "")
+        return Sample(target, target, mask, text, first, self._poses(name, row, first, count, spec, text), self._taught(name, row))
 
     def picture(self) -> Sample:
         """One latent frame from anywhere in a clip."""

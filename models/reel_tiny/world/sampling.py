@@ -16,8 +16,6 @@ from .scenes import SCENE_NAMES
 from .styles import STYLE_NAMES
 from .things import THING_NAMES
 
-# How often training draws a style, where it is not once. In these a thing is harder to tell.
-HIDING = {"pencil": 4, "comic": 2, "neon": 2, "sepia": 2, "thermal": 2}
 # What the samples and the demo ask for is always trained.
 ALWAYS_TRAINED = {("chicken", "beach"), ("fox", "snow"), ("rocket", "space"), ("rocket", "night sky"), ("cat", "sunset")}
 ALWAYS_TRAINED_THINGS = {thing for thing, _ in ALWAYS_TRAINED} | {"pumpkin"}
@@ -84,9 +82,8 @@ def training_specs(count: int, rng: np.random.Generator, alone: int = 20) -> lis
 
 
 def training_styles(specs: list[Spec]) -> list[str]:
-    """A style for each, none of which is held out: each thing goes through all styles in turn, some more often (HIDING)."""
-    rounds = range(max(HIDING.values()))
-    styles = [style for turn in rounds for style in STYLE_NAMES[1:] if turn < HIDING.get(style, 1)]
+    """A style for each, none of which is held out: each thing goes through all styles in turn."""
+    styles = STYLE_NAMES[1:]
     turns = {thing: index for index, thing in enumerate((None, *THING_NAMES))}
     chosen = []
     for spec in specs:
