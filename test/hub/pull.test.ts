@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import { BundleError, CancelledError, HubError, InvalidOptionError, OutputError } from '../../src/errors.js';
 import { findPulled, listPulled, removePulled } from '../../src/hub/cache.js';
 import { type PullOptions, pullModel } from '../../src/hub/pull.js';
-import { isRepository, parseRepository } from '../../src/hub/repository.js';
+import { isRepository, parseRepository, repositoryText } from '../../src/hub/repository.js';
 import { blobName, commit, type Fault, type Files, HubServer } from './hub-server.js';
 import { manifestOf, smallRepository } from './small-repository.js';
 
@@ -741,6 +741,7 @@ describe('pulled models', () => {
   it('are named org/name or org/name@revision', () => {
     assert.deepEqual(parseRepository('org/name'), main);
     assert.deepEqual(parseRepository('o-r_g/na.me@refs/pr/1'), { name: 'o-r_g/na.me', revision: 'refs/pr/1' });
+    for (const text of ['org/name', 'o-r_g/na.me@refs/pr/1']) assert.equal(repositoryText(parseRepository(text)), text);
     for (const text of [
       'name',
       'a/b/c',
