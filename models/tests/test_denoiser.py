@@ -100,6 +100,9 @@ def test_graphs_are_given_another_list_of_things_and_keep_the_rest(denoiser: Den
     graph = add_denoiser(copy.deepcopy(denoiser), folder / "model.onnx")
     shutil.copy(folder / "model.onnx", folder / "model_int8.onnx")
     share_weights([folder / "model.onnx", folder / "model_int8.onnx"], "weights.bin")
+    held = (folder / "weights.bin").read_bytes()
+    share_weights([folder / "model.onnx", folder / "model_int8.onnx"], "weights.bin")
+    assert (folder / "weights.bin").read_bytes() == held
     before = read_weights(folder / "model.onnx")
     torch.manual_seed(0)
     planner = round_to_half(Planner(denoiser.config.text_width, 5)).requires_grad_(False)
@@ -131,6 +134,11 @@ def test_a_denoiser_in_whole_numbers_is_close_and_its_graphs_share_their_weights
     fill(again, read_graph(tmp_path / "transformer/model.onnx")[1])
     again.exporting = True
     torch.testing.assert_close(again(*calls[0]), integers.with_whole_weights(model, rounded)(*calls[0]), rtol=2e-3, atol=2e-3)
+    # So are its whole numbers, to write graphs of another network with.
+    for name, kept in integers.measured(model, tmp_path / "transformer").items():
+        assert (kept.kernel, kept.zero) == (rounded[name].kernel, rounded[name].zero)
+        assert all(torch.equal(getattr(kept, part), getattr(rounded[name], part)) for part in ("weight", "scale", "bias"))
+        torch.testing.assert_close(kept.steps, rounded[name].steps)
     sizes = {path.name: path.stat().st_size for path in (tmp_path / "transformer").iterdir()}
     assert set(sizes) == {"model.onnx", "model_int8.onnx", "weights.bin"}
     ops = {name: [node.op_type for node in onnx.load(tmp_path / "transformer" / name).graph.node] for name in ("model.onnx", "model_int8.onnx")}

@@ -44,15 +44,17 @@ def example(batch: int, frames: int, height: int, width: int, words: int) -> tup
 
 
 def examples() -> tuple[tuple[Tensor, ...], ...]:
-    """Inputs of every size; the last of each batch is given a picture."""
+    """Inputs of every size; the last of each batch is given a picture, stands still and is nearly clean, so that it settles (see settle.py)."""
     g = torch.Generator().manual_seed(0)
 
-    def reference(batch: int) -> Tensor:
-        given = torch.zeros(batch, 4, PICTURE, PICTURE)
-        given[-1] = torch.rand(given.shape[1:], generator=g)
-        return given
+    def whole(size: tuple[int, ...]) -> tuple[Tensor, ...]:
+        latents, timestep, *others = example(*size)
+        latents[-1], timestep[-1] = latents[-1, :, :1], 100
+        reference = torch.zeros(len(latents), 4, PICTURE, PICTURE)
+        reference[-1] = torch.rand(reference.shape[1:], generator=g)
+        return latents, timestep, *others, reference
 
-    return tuple((*example(*size), reference(size[0])) for size in SIZES)
+    return tuple(whole(size) for size in SIZES)
 
 
 def add_denoiser(model: Denoiser, path: Path) -> Graph:

@@ -1,9 +1,10 @@
 """Stores the weights of most of the denoiser's convolutions in 7 bits, and writes a second graph for CPUs that multiplies whole numbers there.
 
-    python -m reel_tiny.denoiser.integers --bundle reel-tiny --cache CACHE
+    python -m reel_tiny.denoiser.integers --bundle reel-tiny [--cache CACHE]
 
 Of both graphs `model.onnx` is for devices that have no such products. Their weights lie in one file beside them. Inputs like those that the bundle sees come
-from a cache (`denoiser.cache`), at the noise levels of its steps.
+from a cache (`denoiser.cache`), at the noise levels of its steps. Without one the weights stay the whole numbers that the bundle has, and the graphs
+become those of today's network.
 
 What works at the size of the latents (`fine_in`, `fine_out` and what leads there) stays float32: rounded to whole numbers, it alone made four fifths of the
 error, and clips jump where nothing moves.
@@ -19,6 +20,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from export.graph import CPU_OPSET, OPSET, Graph, compare, open_session, write_graph
+from export.layout import read_weights
 from export.precision import LARGEST_DIFFERENCE
 from export.sharing import share_weights
 from tokenizers import Tokenizer
@@ -95,6 +97,18 @@ def measure(denoiser: Denoiser, calls: Iterable[tuple[Tensor, ...]]) -> dict[str
     return {name: round_conv(conv.weight, conv.bias, seen.pop(name), 3 if name.endswith(".mix") else 1) for name, conv in found.items()}
 
 
+def measured(denoiser: Denoiser, folder: Path) -> dict[str, Rounded]:
+    """The convolutions in whole numbers by name, as the graphs in `folder` have them."""
+    held, zeros = read_weights(folder / "model.onnx"), read_weights(folder / WHOLE_NUMBERS)
+
+    def read(name: str, conv: nn.Conv2d) -> Rounded:
+        weight, scale, bias, inverse = (torch.tensor(held[f"{name}.{part}"]) for part in ("weight", "scale", "bias", "inverse"))
+        zero = zeros.get(f"{name}.zero", zeros.get(f"{name}.product.zero"))
+        return Rounded(conv.kernel_size[0], weight, scale, bias, 1 / inverse, int(zero))
+
+    return {name: read(name, conv) for name, conv in convolutions(denoiser).items()}
+
+
 def in_whole_numbers(denoiser: Denoiser, rounded: dict[str, Rounded]) -> Denoiser:
     """The denoiser with these convolutions by name."""
     denoiser = copy.deepcopy(denoiser)
@@ -143,8 +157,8 @@ def calls_like(bundle: Path, cache: Path) -> Iterator[tuple[Tensor, ...]]:
 def write_graphs(denoiser: Denoiser, rounded: dict[str, Rounded], folder: Path) -> None:
     """Writes the graph for CPUs, the one for other devices and their weights, and holds both against PyTorch."""
     made = {
-        WHOLE_NUMBERS: (in_whole_numbers(denoiser, rounded), CPU_OPSET, LARGEST_DIFFERENCE["int8"]),
         "model.onnx": (with_whole_weights(denoiser, rounded), OPSET, export.LARGEST),
+        WHOLE_NUMBERS: (in_whole_numbers(denoiser, rounded), CPU_OPSET, LARGEST_DIFFERENCE["int8"]),
     }
     graphs = {folder / name: Graph(round_to_half(module), export.INPUTS, ("prediction",), export.examples()) for name, (module, _, _) in made.items()}
     for path, graph in graphs.items():
@@ -158,12 +172,12 @@ def write_graphs(denoiser: Denoiser, rounded: dict[str, Rounded], folder: Path) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--cache", type=Path)
     a = parser.parse_args()
     denoiser = load_denoiser(a.bundle).requires_grad_(False)
     denoiser.exporting = True
-    rounded = measure(denoiser, calls_like(a.bundle, a.cache))
-    write_graphs(denoiser, rounded, a.bundle / "transformer")
+    folder = a.bundle / "transformer"
+    write_graphs(denoiser, measured(denoiser, folder) if a.cache is None else measure(denoiser, calls_like(a.bundle, a.cache)), folder)
 
 
 if __name__ == "__main__":

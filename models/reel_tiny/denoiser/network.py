@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from .planner import DRAFT_CHANNELS, MOMENTS, POSE, THINGS, Planner, draft
 from .positions import middles, places, sinusoid
+from .settle import settled
 
 EPSILON = 1e-5
 
@@ -282,9 +283,10 @@ class Denoiser(nn.Module):
             h = block(h, embedding)
         return self.out(F.silu(self.norm_out(h))), poses
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """The prediction of `denoise`."""
-        return self.denoise(*inputs)[0]
+    def forward(self, latents: Tensor, timestep: Tensor, *others: Tensor) -> Tensor:
+        """The prediction of `denoise`, of which what rests has come to rest (see settle.py)."""
+        prediction, _ = self.denoise(latents, timestep, *others)
+        return settled(prediction, latents, timestep / 1000.0)
 
     def denoise(
         self,
