@@ -67,6 +67,14 @@ def test_frames_see_each_other_in_a_clip(denoiser: Denoiser) -> None:
     assert (after - before)[:, :, 0].abs().max() > 1e-4
 
 
+def test_what_rests_settles_in_what_is_predicted_and_not_in_training(denoiser: Denoiser) -> None:
+    (latents, _, *others), sigma = example(1, 4, 8, 8, 5), 0.1
+    latents = latents[:, :, :1] + 0.05 * latents
+    timestep = torch.tensor([1000 * sigma])
+    settling, trained = (latents - sigma * made for made in (denoiser(latents, timestep, *others), denoiser.denoise(latents, timestep, *others)[0]))
+    assert settling.diff(dim=2).norm() < 0.2 * trained.diff(dim=2).norm()
+
+
 def test_a_picture_in_a_batch_is_as_alone(denoiser: Denoiser) -> None:
     inputs = example(3, 1, 8, 8, 5)
     together = denoiser(*inputs)

@@ -46,6 +46,13 @@ def test_a_position_returns_to_what_it_was_before_something_passed() -> None:
     assert twitch(made[:, :, rest]) < 0.1 * twitch(x[:, :, rest])
 
 
+def test_each_frame_counts_by_how_near_it_lies() -> None:
+    values = torch.tensor([0.0, 0.5, 1.5])
+    weights = torch.exp(-((values[:, None] - values) ** 2) / (2 * NEAR**2))
+    expected = weights @ values / weights.sum(1)
+    torch.testing.assert_close(settle(values.view(1, 1, 3, 1, 1)).flatten(), expected)
+
+
 def test_a_single_frame_and_frames_that_are_alike_stay_as_they_are() -> None:
     x = clip(0.3, frames=1)
     assert torch.equal(settle(x), x)
