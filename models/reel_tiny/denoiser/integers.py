@@ -174,9 +174,11 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--cache", type=Path)
     a = parser.parse_args()
+    folder = a.bundle / "transformer"
+    if a.cache is None and not (folder / WHOLE_NUMBERS).exists():
+        parser.error(f"Expected --cache, as {a.bundle} has no whole numbers yet, got none.")
     denoiser = load_denoiser(a.bundle).requires_grad_(False)
     denoiser.exporting = True
-    folder = a.bundle / "transformer"
     write_graphs(denoiser, measured(denoiser, folder) if a.cache is None else measure(denoiser, calls_like(a.bundle, a.cache)), folder)
 
 
