@@ -143,10 +143,14 @@ def test_a_denoiser_in_whole_numbers_is_close_and_its_graphs_share_their_weights
     again.exporting = True
     torch.testing.assert_close(again(*calls[0]), integers.with_whole_weights(model, rounded)(*calls[0]), rtol=2e-3, atol=2e-3)
     # So are its whole numbers, to write graphs of another network with.
-    for name, kept in integers.measured(model, tmp_path / "transformer").items():
+    for name, kept in integers.stored(model, tmp_path / "transformer").items():
         assert (kept.kernel, kept.zero) == (rounded[name].kernel, rounded[name].zero)
         assert all(torch.equal(getattr(kept, part), getattr(rounded[name], part)) for part in ("weight", "scale", "bias"))
         torch.testing.assert_close(kept.steps, rounded[name].steps)
+    # Weights lie in the order that another list of things leaves them in, so that their file is the same where they are.
+    held = (tmp_path / "transformer/weights.bin").read_bytes()
+    relist(tmp_path / "transformer", model.planner)
+    assert (tmp_path / "transformer/weights.bin").read_bytes() == held
     sizes = {path.name: path.stat().st_size for path in (tmp_path / "transformer").iterdir()}
     assert set(sizes) == {"model.onnx", "model_int8.onnx", "weights.bin"}
     ops = {name: [node.op_type for node in onnx.load(tmp_path / "transformer" / name).graph.node] for name in ("model.onnx", "model_int8.onnx")}

@@ -97,7 +97,7 @@ def measure(denoiser: Denoiser, calls: Iterable[tuple[Tensor, ...]]) -> dict[str
     return {name: round_conv(conv.weight, conv.bias, seen.pop(name), 3 if name.endswith(".mix") else 1) for name, conv in found.items()}
 
 
-def measured(denoiser: Denoiser, folder: Path) -> dict[str, Rounded]:
+def stored(denoiser: Denoiser, folder: Path) -> dict[str, Rounded]:
     """The convolutions in whole numbers by name, as the graphs in `folder` have them."""
     held, zeros = read_weights(folder / "model.onnx"), read_weights(folder / WHOLE_NUMBERS)
 
@@ -179,7 +179,7 @@ def main() -> None:
         parser.error(f"Expected --cache, as {a.bundle} has no whole numbers yet, got none.")
     denoiser = load_denoiser(a.bundle).requires_grad_(False)
     denoiser.exporting = True
-    write_graphs(denoiser, measured(denoiser, folder) if a.cache is None else measure(denoiser, calls_like(a.bundle, a.cache)), folder)
+    write_graphs(denoiser, stored(denoiser, folder) if a.cache is None else measure(denoiser, calls_like(a.bundle, a.cache)), folder)
 
 
 if __name__ == "__main__":
