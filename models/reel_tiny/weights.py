@@ -128,6 +128,7 @@ def _bundled_denoiser(bundle: Path) -> Denoiser:
             coarse_blocks=depth(weights, "coarse"),
             embedding=len(weights["sigma_embedding.0.weight"]),
             things=len(weights["planner.thing.weight"]),
+            follows="follow.read.weight" in weights,
         )
     )
     fill(denoiser, weights)
@@ -151,12 +152,15 @@ def mean_of(modules: Sequence[Module], shares: Sequence[float] | None = None) ->
 
 def grow_denoiser(path: Path, std_ratio: Tensor | None = None) -> Denoiser:
     """A denoiser of today's size with the weights of a bundle or a checkpoint. Blocks and layers that those lack start as nothing.
+    What follows drafts is left out: it is learnt after all else (see denoiser/follow.py).
 
     `std_ratio` [16]: deviations of the latents that it is to make, before they are normalised, over those of the latents that it made. From a VAE that
     differs in them alone it then makes the same, from noise that is a little too strong or weak for the noise level that it is told, which a short
     training mends; the shift of their means is left to that too.
     """
-    denoiser = grown(Denoiser(Config()), load_denoiser(path))
+    known = load_denoiser(path)
+    known.follow = None
+    denoiser = grown(Denoiser(Config()), known)
     if std_ratio is not None:
         rescale(denoiser, std_ratio)
     return denoiser

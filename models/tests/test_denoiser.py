@@ -32,7 +32,7 @@ from reel_tiny.precision import autocast
 from reel_tiny.weights import fill, grow_denoiser, load_denoiser, load_vae, read_graph
 
 torch.set_num_threads(1)
-SMALL = Config(widths=(16, 32, 32), encoder_blocks=(1, 1), decoder_blocks=(1, 1), coarse_blocks=1, embedding=32, head_width=16)
+SMALL = Config(widths=(16, 32, 32), encoder_blocks=(1, 1), decoder_blocks=(1, 1), coarse_blocks=1, embedding=32, head_width=16, follows=True)
 
 
 @pytest.fixture(scope="module")

@@ -43,8 +43,11 @@ def example(batch: int, frames: int, height: int, width: int, words: int) -> tup
     return torch.randn(shape, generator=g), torch.linspace(900, 100, batch), text, torch.randn(shape, generator=g), mask
 
 
-def examples() -> tuple[tuple[Tensor, ...], ...]:
-    """Inputs of every size; the last of each batch is given a picture, stands still and is nearly clean, so that it settles (see settle.py)."""
+def examples(model: Denoiser) -> tuple[tuple[Tensor, ...], ...]:
+    """Inputs of every size; the last of each batch is given a picture, stands still and is nearly clean, so that it settles (see settle.py).
+
+    Where drafts are followed there is one more, for which one is (see follow.py).
+    """
     g = torch.Generator().manual_seed(0)
 
     def whole(size: tuple[int, ...]) -> tuple[Tensor, ...]:
@@ -54,12 +57,18 @@ def examples() -> tuple[tuple[Tensor, ...], ...]:
         reference[-1] = torch.rand(reference.shape[1:], generator=g)
         return latents, timestep, *others, reference
 
-    return tuple(whole(size) for size in SIZES)
+    found = tuple(whole(size) for size in SIZES)
+    if model.follow is None:
+        return found
+    latents, _, text, condition, mask, reference = whole((1, 3, 12, 10, 4))
+    asked, weight = 1 - model.follow.hides(text[:, 0]), model.follow.hides.weight
+    text[:, 0] += asked * weight / weight.square().sum()
+    return *found, (latents, torch.tensor([900.0]), text, condition, torch.zeros_like(mask), reference + 0.5)
 
 
 def add_denoiser(model: Denoiser, path: Path) -> Graph:
     """Writes the graph, and returns it for comparison."""
-    graph = Graph(model, INPUTS, ("prediction",), examples())
+    graph = Graph(model, INPUTS, ("prediction",), examples(model))
     model.exporting = True
     write_half_graph(graph, path)
     model.exporting = False

@@ -1,10 +1,10 @@
 """Stores the weights of most of the denoiser's convolutions in 7 bits, and writes a second graph for CPUs that multiplies whole numbers there.
 
-    python -m reel_tiny.denoiser.integers --bundle reel-tiny [--cache CACHE]
+    python -m reel_tiny.denoiser.integers --bundle reel-tiny [--cache CACHE] [--follow FOLLOW_CHECKPOINT]
 
 Of both graphs `model.onnx` is for devices that have no such products. Their weights lie in one file beside them. Inputs like those that the bundle sees come
 from a cache (`denoiser.cache`), at the noise levels of its steps. Without one the weights stay the whole numbers that the bundle has, and the graphs
-become those of today's network.
+become those of today's network. `--follow` is what `denoiser.learn_follow` learnt.
 
 What works at the size of the latents (`fine_in`, `fine_out` and what leads there) stays float32: rounded to whole numbers, it alone made four fifths of the
 error, and clips jump where nothing moves.
@@ -31,11 +31,12 @@ from ..export.manifest import DEFAULTS, noise_levels
 from ..integers import WEIGHTS, WHOLE_NUMBERS, FloatConv, Rounded, WholeConv, WholeProduct, channels_first, channels_last, normalised, round_conv, watching
 from ..weights import load_denoiser
 from . import export
+from .follow import Follow
 from .network import EPSILON, Denoiser, Norm, Placing, Residual, Space, SpaceTime, TemporalConv, Time
 from .tasks import Tasks
 
 # The parts that stay float32.
-KEPT = ("stem", "out", "draft_in", "draft_out", "fine_in", "fine_out", "fine_in_time", "fine_out_time", "up1", "skip1")
+KEPT = ("stem", "out", "draft_in", "draft_out", "fine_in", "fine_out", "fine_in_time", "fine_out_time", "up1", "skip1", "follow")
 CALLS = 160
 
 
@@ -160,7 +161,7 @@ def write_graphs(denoiser: Denoiser, rounded: dict[str, Rounded], folder: Path) 
         "model.onnx": (with_whole_weights(denoiser, rounded), OPSET, export.LARGEST),
         WHOLE_NUMBERS: (in_whole_numbers(denoiser, rounded), CPU_OPSET, LARGEST_DIFFERENCE["int8"]),
     }
-    graphs = {folder / name: Graph(round_to_half(module), export.INPUTS, ("prediction",), export.examples()) for name, (module, _, _) in made.items()}
+    graphs = {folder / name: Graph(round_to_half(module), export.INPUTS, ("prediction",), export.examples(module)) for name, (module, _, _) in made.items()}
     for path, graph in graphs.items():
         write_graph(graph, path, "fp16", made[path.name][1])
     share_weights(list(graphs), WEIGHTS)
@@ -173,12 +174,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--cache", type=Path)
+    parser.add_argument("--follow", type=Path)
     a = parser.parse_args()
     folder = a.bundle / "transformer"
     if a.cache is None and not (folder / WHOLE_NUMBERS).exists():
         parser.error(f"Expected --cache, as {a.bundle} has no whole numbers yet, got none.")
     denoiser = load_denoiser(a.bundle).requires_grad_(False)
     denoiser.exporting = True
+    if a.follow is not None:
+        denoiser.follow = Follow(denoiser.config.text_width, denoiser.config.latent_channels).requires_grad_(False)
+        denoiser.follow.load_state_dict(torch.load(a.follow, weights_only=True))
     write_graphs(denoiser, stored(denoiser, folder) if a.cache is None else measure(denoiser, calls_like(a.bundle, a.cache)), folder)
 
 

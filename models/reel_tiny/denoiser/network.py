@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .follow import Follow
 from .planner import DRAFT_CHANNELS, MOMENTS, POSE, THINGS, Planner, draft
 from .positions import middles, places, sinusoid
 from .settle import settled
@@ -34,6 +35,8 @@ class Config:
     embedding: int = 384
     head_width: int = 64
     things: int = THINGS
+    # Whether things in some styles follow their draft (see follow.py): no part of training.
+    follows: bool = False
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -212,6 +215,7 @@ class Denoiser(nn.Module):
         self.frame_embedding = nn.Sequential(nn.Linear(64, e), nn.SiLU(), nn.Linear(e, e))
         self.joint_embedding = nn.Sequential(nn.SiLU(), nn.Linear(e, e), nn.SiLU(), nn.Linear(e, e))
         self.planner = Planner(config.text_width, config.things).requires_grad_(False)
+        self.follow = Follow(config.text_width, config.latent_channels).requires_grad_(False) if config.follows else None
         self.draft_in = nn.Conv2d(DRAFT_CHANNELS, fine, 1)
         self.placing = Placing(middle)
         self.draft_out = nn.Conv2d(DRAFT_CHANNELS, fine, 1)
@@ -283,9 +287,23 @@ class Denoiser(nn.Module):
             h = block(h, embedding)
         return self.out(F.silu(self.norm_out(h))), poses
 
-    def forward(self, latents: Tensor, timestep: Tensor, *others: Tensor) -> Tensor:
-        """The prediction of `denoise`, of which what rests has come to rest (see settle.py)."""
-        prediction, _ = self.denoise(latents, timestep, *others)
+    def forward(
+        self,
+        latents: Tensor,
+        timestep: Tensor,
+        prompt_embeds: Tensor,
+        condition_latents: Tensor,
+        condition_mask: Tensor,
+        reference: Tensor | None = None,
+    ) -> Tensor:
+        """The prediction of `denoise`, where the draft is followed if the words ask for it (see follow.py), and what rests has come to rest (see settle.py)."""
+        condition = condition_latents, condition_mask
+        if self.follow is not None:
+            batch, _, frames, height, width = latents.shape
+            index, summary = torch.arange(frames, device=latents.device).float().expand(batch, frames), prompt_embeds[:, 0]
+            drafts = draft(self.planner.picture(summary, reference), self.planner.poses(summary, index), height, width)
+            condition = self.follow(drafts.unflatten(0, (batch, frames)), summary, *condition)
+        prediction, _ = self.denoise(latents, timestep, prompt_embeds, *condition, reference)
         return settled(prediction, latents, timestep / 1000.0)
 
     def denoise(
