@@ -1,6 +1,6 @@
 """Teaches a bundle's denoiser what to follow of its drafts (see follow.py): what the bundle's VAE makes of them, and which words ask for it.
 
-    python -m reel_tiny.denoiser.learn_follow --bundle reel-tiny --out follow.pt --minutes 20 --threads 2
+    python -m reel_tiny.denoiser.learn_follow --bundle reel-tiny --out follow.pt --minutes 9 --threads 2
 
 `denoiser.integers --follow follow.pt` writes it into the bundle. All else in the denoiser is held fast.
 """
@@ -31,7 +31,7 @@ from .planner import FINENESS, MOMENTS, PICTURE, WHOLE, Planner, course_poses, d
 GREY = 0.6
 # Styles in which things are told better for being followed.
 HIDING = ("pencil", "comic", "neon", "sepia", "thermal")
-# Latent positions a side, clips that are encoded, of which the last ones check, and clips a step.
+# Latent positions a side, clips that are encoded, of which the first ones check, and clips a step.
 SIDE, CLIPS, CHECKED, BATCH = 16, 460, 20, 4
 PROMPTS, CHECKED_PROMPTS = 12000, 2000
 # How much of a position the thing has to cover to count in what is learnt.
@@ -77,6 +77,7 @@ def learn(parameters: list[Tensor], rate: float, seconds: float, loss: Callable[
         step += 1
         if step % 400 == 0:
             print(f"step {step}: {tell()}, {time.monotonic() - start:.0f} s", flush=True)
+    print(f"in the end, after {step} steps: {tell()}", flush=True)
 
 
 def read_prompts(bundle: Path, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -87,33 +88,24 @@ def read_prompts(bundle: Path, rng: np.random.Generator) -> tuple[Tensor, Tensor
     return summaries, torch.tensor([float(one.spec.style in HIDING) for one in said])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--threads", type=int, default=1)
-    a = parser.parse_args()
-    torch.manual_seed(0)
-    torch.set_num_threads(a.threads)
-    rng = np.random.default_rng(7)
-    denoiser = load_denoiser(a.bundle)
-    follow = Follow(denoiser.config.text_width, denoiser.config.latent_channels)
-
+def learn_words(follow: Follow, bundle: Path, rng: np.random.Generator) -> None:
     with torch.no_grad():
-        summaries, asked = read_prompts(a.bundle, rng)
-    summaries, unseen, asked, truth = summaries[CHECKED_PROMPTS:], summaries[:CHECKED_PROMPTS], asked[CHECKED_PROMPTS:], asked[:CHECKED_PROMPTS]
+        summaries, asked = read_prompts(bundle, rng)
 
     def right() -> str:
-        return f"{((follow.hides(unseen)[:, 0] > 0) == (truth > 0)).float().mean():.4f} of prompts right"
+        told = follow.hides(summaries[:CHECKED_PROMPTS])[:, 0] > 0
+        return f"{(told == (asked[:CHECKED_PROMPTS] > 0)).float().mean():.4f} of prompts right"
 
     def crossed() -> Tensor:
-        some = torch.randint(len(asked), (512,))
+        some = torch.from_numpy(rng.integers(CHECKED_PROMPTS, len(asked), 512))
         return F.binary_cross_entropy_with_logits(follow.hides(summaries[some])[:, 0], asked[some])
 
     learn(list(follow.hides.parameters()), 1e-2, 5, crossed, right)
+
+
+def learn_drafts(follow: Follow, planner: Planner, vae: VaeStream, seconds: float, rng: np.random.Generator) -> None:
     with torch.no_grad():
-        drafts, latents = sample_drafts(denoiser.planner, VaeStream(a.bundle, a.threads), CLIPS, rng)
+        drafts, latents = sample_drafts(planner, vae, CLIPS, rng)
 
     def off() -> str:
         with torch.no_grad():
@@ -123,8 +115,23 @@ def main() -> None:
         some = torch.from_numpy(rng.integers(CHECKED, CLIPS, BATCH))
         return error(follow, drafts[some], latents[some])
 
-    learn([p for name, p in follow.named_parameters() if not name.startswith("hides")], 2e-3, 60 * a.minutes, missed, off)
-    print(off(), right())
+    learn([p for name, p in follow.named_parameters() if not name.startswith("hides")], 2e-3, seconds, missed, off)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=9)
+    parser.add_argument("--threads", type=int, default=1)
+    a = parser.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(a.threads)
+    rng = np.random.default_rng(7)
+    denoiser = load_denoiser(a.bundle)
+    follow = Follow(denoiser.config.text_width, denoiser.config.latent_channels)
+    learn_words(follow, a.bundle, rng)
+    learn_drafts(follow, denoiser.planner, VaeStream(a.bundle, a.threads), 60 * a.minutes, rng)
     torch.save(follow.state_dict(), a.out)
 
 
