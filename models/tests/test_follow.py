@@ -61,26 +61,8 @@ def test_the_draft_is_followed_where_the_thing_is(follow: Follow) -> None:
     inside = torch.zeros(8, 8)
     inside[2:6, 2:6] = 1
     assert torch.equal(mask, torch.stack([torch.zeros(8, 8), inside])[None, :, None].expand(1, 2, 3, 8, 8))
-    torch.testing.assert_close(latents, follow.encode(drafts) * inside)
+    assert torch.equal(latents, follow.encode(drafts) * inside)
     assert latents.abs().amax() > 0.1
-
-
-def test_what_sways_is_followed_at_rest_and_what_moves_where_it_is(follow: Follow) -> None:
-    follow.hides.bias.fill_(1)
-    follow.hides.weight.zero_()
-    follow.out.weight.mul_(10)
-    picture, nothing = torch.rand(1, 4, PICTURE, PICTURE, generator=torch.Generator().manual_seed(4)), torch.zeros(1, 2, 3, 8, 8)
-
-    def kept(shift: float) -> float:
-        """How much of the steps between latent frames is left of what moves so far in each."""
-        poses = middle(0.6).clone()
-        poses[0, :, :, 0] += shift * torch.arange(3)[:, None]
-        drafts = draft(picture, poses, 8, 8)[None]
-        latents, mask = follow(drafts, torch.zeros(1, 192), torch.zeros(1, 16, 3, 8, 8), nothing)
-        always = mask[:, 1:].amin(2, keepdim=True)
-        return float((latents * always).diff(dim=2).norm() / (follow.encode(drafts) * always).diff(dim=2).norm())
-
-    assert kept(0.002) < 0.2 and kept(0.1) > 0.8
 
 
 def test_nothing_is_followed_where_no_words_ask_for_it_or_a_condition_is_given(denoiser: Denoiser) -> None:

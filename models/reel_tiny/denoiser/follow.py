@@ -12,12 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .planner import DRAFT_CHANNELS, MOMENTS
-from .settle import settle
 
 # How much of a position the thing has to cover to be followed there.
 COVERED = 0.35
-# Distance of two latent frames of a draft at a position up to which they count as one (see settle.py): things that stand still sway a little, and would twitch.
-NEAR = 2.0
 WIDTH, BLOCKS = 64, 2
 
 
@@ -60,7 +57,7 @@ class Follow(nn.Module):
         """
         wanted = (self.hides(summary)[:, 0] > 0) & (condition_mask.amax((1, 2, 3, 4)) == 0)
         follow = ((covered(drafts) > COVERED) & wanted[:, None, None, None])[:, None].to(condition_mask.dtype)
-        return condition_latents * (1 - follow) + follow * settle(self.encode(drafts), NEAR), condition_mask + torch.cat([0 * follow, follow], 1)
+        return condition_latents * (1 - follow) + follow * self.encode(drafts), condition_mask + torch.cat([0 * follow, follow], 1)
 
 
 def covered(drafts: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import copy
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -29,9 +30,8 @@ from torch import Tensor, nn
 from ..export.graph import hold, round_to_half
 from ..export.manifest import DEFAULTS, noise_levels
 from ..integers import WEIGHTS, WHOLE_NUMBERS, FloatConv, Rounded, WholeConv, WholeProduct, channels_first, channels_last, normalised, round_conv, watching
-from ..weights import load_denoiser
+from ..weights import grown, load_denoiser
 from . import export
-from .follow import Follow
 from .network import EPSILON, Denoiser, Norm, Placing, Residual, Space, SpaceTime, TemporalConv, Time
 from .tasks import Tasks
 
@@ -169,6 +169,14 @@ def write_graphs(denoiser: Denoiser, rounded: dict[str, Rounded], folder: Path) 
         hold(path, compare(graph, path).relative, made[path.name][2])
 
 
+def following(denoiser: Denoiser, checkpoint: Path) -> Denoiser:
+    """The denoiser with what `denoiser.learn_follow` learnt, in the place that a bundle's has it in."""
+    made = Denoiser(replace(denoiser.config, follows=True)).eval().requires_grad_(False)
+    made.exporting, denoiser.follow = denoiser.exporting, None
+    grown(made, denoiser).follow.load_state_dict(torch.load(checkpoint, weights_only=True))
+    return made
+
+
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -182,8 +190,7 @@ def main() -> None:
     denoiser = load_denoiser(a.bundle).requires_grad_(False)
     denoiser.exporting = True
     if a.follow is not None:
-        denoiser.follow = Follow(denoiser.config.text_width, denoiser.config.latent_channels).requires_grad_(False)
-        denoiser.follow.load_state_dict(torch.load(a.follow, weights_only=True))
+        denoiser = following(denoiser, a.follow)
     write_graphs(denoiser, stored(denoiser, folder) if a.cache is None else measure(denoiser, calls_like(a.bundle, a.cache)), folder)
 
 

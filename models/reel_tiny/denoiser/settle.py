@@ -16,13 +16,13 @@ NEAR = 0.6
 WHOLE, NONE = 0.5, 0.75
 
 
-def settle(clean: Tensor, near: float = NEAR) -> Tensor:
-    """[B, C, t, h, w] to the same shape; `near` as NEAR."""
+def settle(clean: Tensor) -> Tensor:
+    """[B, C, t, h, w] to the same shape."""
     batch, _, frames, height, width = clean.shape
     apart = (clean[:, :, :, None] - clean[:, :, None]).square().sum(1)
     # Over the neighbours too, by which noise averages out and motion does not.
     around = F.avg_pool2d(apart.flatten(1, 2), 3, stride=1, padding=1, count_include_pad=False)
-    alike = (around.view(batch, frames, frames, height, width) / (-2 * near**2)).softmax(2)
+    alike = (around.view(batch, frames, frames, height, width) / (-2 * NEAR**2)).softmax(2)
     return (alike[:, None] * clean[:, :, None]).sum(3)
 
 
