@@ -54,7 +54,8 @@ def denoiser() -> Denoiser:
 
 
 def test_the_draft_is_followed_where_the_thing_is(follow: Follow) -> None:
-    drafts = draft(torch.ones(1, 4, PICTURE, PICTURE), middle(0.5), 8, 8)[None]
+    black = torch.tensor([0.0, 0, 0, 1])[None, :, None, None].expand(1, 4, PICTURE, PICTURE)
+    drafts = draft(black, middle(0.5), 8, 8)[None]
     follow.hides.bias.fill_(1)
     follow.hides.weight.zero_()
     latents, mask = follow(drafts, torch.zeros(1, 192), torch.zeros(1, 16, 3, 8, 8), torch.zeros(1, 2, 3, 8, 8))
