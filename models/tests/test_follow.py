@@ -11,6 +11,7 @@ from torch import Tensor
 from export.graph import compare
 from reel_tiny.denoiser.export import add_denoiser, example, examples
 from reel_tiny.denoiser.follow import COVERED, Follow, covered
+from reel_tiny.denoiser.integers import following
 from reel_tiny.denoiser.learn_follow import COUNTED, GREY, error, learn, pixels
 from reel_tiny.denoiser.network import Config, Denoiser
 from reel_tiny.denoiser.planner import DRAFT_CHANNELS, MOMENTS, PICTURE, THINGS, draft
@@ -101,6 +102,22 @@ def test_a_graph_follows_as_pytorch_does_and_is_read_back(denoiser: Denoiser, tm
     again = Denoiser(SMALL).requires_grad_(False)
     fill(again, read_graph(path)[1])
     torch.testing.assert_close(again(*asked), denoiser(*asked))
+
+
+@pytest.mark.parametrize("had", [False, True])
+def test_what_was_learnt_is_put_into_a_denoiser_and_all_else_stays(denoiser: Denoiser, had: bool, tmp_path: Path) -> None:
+    torch.save(denoiser.follow.state_dict(), tmp_path / "follow.pt")
+    other = copy.deepcopy(denoiser)
+    other.exporting = True
+    if had:
+        other.follow.out.bias.fill_(7)
+    else:
+        other.follow = None
+    made = following(other, tmp_path / "follow.pt")
+    assert made.exporting and not made.training
+    assert [(name, bool(torch.equal(a, b))) for (name, a), b in zip(made.state_dict().items(), denoiser.state_dict().values(), strict=True)] == [
+        (name, True) for name in denoiser.state_dict()
+    ]
 
 
 def test_a_draft_is_encoded_from_the_picture_at_its_place_over_grey() -> None:
