@@ -247,18 +247,18 @@ class Denoiser(nn.Module):
             nn.init.zeros_(last.bias)
 
     def features(
-        self, x: Tensor, index: Tensor, embedding: Tensor, text: Tensor, reference: Tensor | None, gate: Tensor | float
+        self, x: Tensor, index: Tensor, embedding: Tensor, text: Tensor, picture: Tensor, poses: Tensor, laid: Tensor, gate: Tensor | float
     ) -> tuple[Tensor, Tensor]:
         """F: [B * t, 34, h, w] (scaled noisy latents, condition latents, masks) -> [B * t, 16, h, w]; `index` [B, t] of the frames.
 
-        The thing is laid where the words have it at first, and then where it was found to be: these poses come second.
+        The thing, `picture` [B, 4, 48, 48], is `laid` [B * t, 256, h, w] where the words have it (`poses` [B, t, 4, 5]) at first, and then where it was found
+        to be: these poses come second.
         """
         frames = index.shape[1]
         moving = self.exporting or frames > 1
         bias = padding_bias(text)
         embedding = F.silu(embedding)
-        picture, poses = self.planner.picture(text[:, 0], reference), self.planner.poses(text[:, 0], index)
-        fine = self.stem(x) + self.draft_in(draft(picture, poses, *x.shape[-2:]))
+        fine = self.stem(x) + self.draft_in(laid)
         for block in self.fine_in:
             fine = block(fine, embedding)
         if moving:
@@ -287,23 +287,9 @@ class Denoiser(nn.Module):
             h = block(h, embedding)
         return self.out(F.silu(self.norm_out(h))), poses
 
-    def forward(
-        self,
-        latents: Tensor,
-        timestep: Tensor,
-        prompt_embeds: Tensor,
-        condition_latents: Tensor,
-        condition_mask: Tensor,
-        reference: Tensor | None = None,
-    ) -> Tensor:
-        """The prediction of `denoise`, where the draft is followed if the words ask for it (see follow.py), and what rests has come to rest (see settle.py)."""
-        condition = condition_latents, condition_mask
-        if self.follow is not None:
-            batch, _, frames, height, width = latents.shape
-            index, summary = torch.arange(frames, device=latents.device).float().expand(batch, frames), prompt_embeds[:, 0]
-            drafts = draft(self.planner.picture(summary, reference), self.planner.poses(summary, index), height, width)
-            condition = self.follow(drafts.unflatten(0, (batch, frames)), summary, *condition)
-        prediction, _ = self.denoise(latents, timestep, prompt_embeds, *condition, reference)
+    def forward(self, latents: Tensor, timestep: Tensor, *others: Tensor) -> Tensor:
+        """The prediction of `denoise`, of which what rests has come to rest (see settle.py)."""
+        prediction, _ = self.denoise(latents, timestep, *others)
         return settled(prediction, latents, timestep / 1000.0)
 
     def denoise(
@@ -321,21 +307,27 @@ class Denoiser(nn.Module):
 
         latents, condition_latents [B, 16, t, h, w]; condition_mask [B, 2, t, h, w] (keep, follow); timestep [B] is
         1000 sigma; prompt_embeds [B, L, 192]; reference [B, 4, 48, 48], what takes the place of the thing's picture (see
-        planner.py), zeros for none. `first_frame` [B]: index of the first latent frame within its clip, 0 if absent.
+        planner.py), zeros for none. Where no condition is given the draft may be followed (see follow.py). `first_frame` [B]: index of
+        the first latent frame within its clip, 0 if absent.
         """
         batch, channels, frames, height, width = latents.shape
+        index = torch.arange(frames, device=latents.device).float()
+        index = index.expand(batch, frames) if first_frame is None else index + first_frame[:, None].float()
+        summary = prompt_embeds[:, 0]
+        picture, poses = self.planner.picture(summary, reference), self.planner.poses(summary, index)
+        laid = draft(picture, poses, height, width)
+        if self.follow is not None:
+            condition_latents, condition_mask = self.follow(laid.unflatten(0, (batch, frames)), summary, condition_latents, condition_mask)
         sigma = timestep / 1000.0
         s = torch.sqrt(sigma.square() + (1 - sigma).square())[:, None, None, None, None]
         seen = torch.cat([latents / s, condition_latents * condition_mask.amax(1, keepdim=True), condition_mask], 1)
-        index = torch.arange(frames, device=latents.device).float()
-        index = index.expand(batch, frames) if first_frame is None else index + first_frame[:, None].float()
         gate = index[0, -1].clamp(max=1.0) if self.exporting else 1.0
         place = self.frame_embedding(sinusoid(index.reshape(-1), 64, 100.0))
-        whole = self.sigma_embedding(sinusoid(timestep, 128, 1000.0)) + self.text_embedding(prompt_embeds[:, 0])
+        whole = self.sigma_embedding(sinusoid(timestep, 128, 1000.0)) + self.text_embedding(summary)
         embedding = (whole[:, None] + place.view(batch, frames, -1)).reshape(batch * frames, -1)
         embedding = embedding + self.joint_embedding(embedding)
         x = seen.transpose(1, 2).reshape(batch * frames, -1, height, width)
-        f, poses = self.features(x.contiguous(memory_format=torch.channels_last), index, embedding, prompt_embeds, reference, gate)
+        f, poses = self.features(x.contiguous(memory_format=torch.channels_last), index, embedding, prompt_embeds, picture, poses, laid, gate)
         f = f.view(batch, frames, channels, height, width).transpose(1, 2)
         shift = (2 * sigma - 1)[:, None, None, None, None]
         return shift / s.square() * latents + f.float() / s, poses
